@@ -1,0 +1,370 @@
+"""What every preload test needs: build a victim, run it bare and preloaded, collect and decode its files.
+
+    run = preload("known", CPROF_HEAP_RATE=1)
+    run.profile("heap").count(function="allocates_four")
+
+A victim is a file of tests/programs; its name is the scenario.  A line `flags: ...` in it adds compiler flags,
+`needs: a b` names victims that are built before it; lib*.c and lib*.cc become shared libraries.  Everything has a
+time limit; a program that reaches it is reported as a hang with the stacks of its threads.
+"""
+
+import fcntl
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+from collections import namedtuple
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import pprof_decode  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = (ROOT / os.environ.get("CPROF_BUILD", "build")).resolve()
+LIBRARY = BUILD / "libcprof.so"
+COMMAND = BUILD / "cprof"
+PROGRAMS = ROOT / "tests" / "programs"
+BUILT = BUILD / "tests" / "programs"
+SECONDS = 60  # a program that takes longer hangs
+
+FileName = namedtuple("FileName", "exe pid number profile path")
+
+
+class Hang(AssertionError):
+    pass
+
+
+# --- victims -------------------------------------------------------------------------------------------------------
+
+def _source(name):
+    for suffix in (".c", ".cc", ".rs"):
+        if (PROGRAMS / (name + suffix)).exists():
+            return PROGRAMS / (name + suffix)
+    raise FileNotFoundError(f"no victim {name} in {PROGRAMS}")
+
+
+def _declared(text, word):
+    found = re.search(rf"\b{word}: (.*?)\s*(?:\*/)?$", text, re.MULTILINE)
+    return found.group(1).split() if found else []
+
+
+def victim(name):
+    """The path of the built program (or shared library) `name`; built when the source is newer."""
+    source = _source(name)
+    text = source.read_text()
+    newest = source.stat().st_mtime
+    for needed in _declared(text, "needs"):
+        newest = max(newest, victim(needed).stat().st_mtime)
+    shared = name.startswith("lib") and source.suffix != ".rs"
+    target = BUILT / (name + ".so" if shared else name)
+    BUILT.mkdir(parents=True, exist_ok=True)
+    with open(BUILT / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if target.exists() and target.stat().st_mtime >= newest:
+            return target
+        finished = target.with_name(f".{target.name}.{os.getpid()}")
+        if source.suffix == ".rs":
+            command = ["rustc", "-O", "-g", "-o", finished, source]
+        else:
+            command = ["g++" if source.suffix == ".cc" else "cc", "-O2", "-g", "-Wall", "-Wno-use-after-free",
+                       "-fno-optimize-sibling-calls",
+                       "-pthread", f"-I{PROGRAMS}", "-o", finished, source]
+            command += ["-std=gnu11", "-D_GNU_SOURCE"] if source.suffix == ".c" else ["-std=c++17"]
+            command += ["-shared", "-fPIC"] if shared else []
+            command += [flag.replace("@BUILT@", str(BUILT)) for flag in _declared(text, "flags")]
+        made = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
+        if made.returncode:
+            raise AssertionError(f"{name} does not build: {made.stdout.decode(errors='replace')}")
+        os.rename(finished, target)
+    return target
+
+
+# --- running -------------------------------------------------------------------------------------------------------
+
+def clean_env(**extra):
+    env = {key: value for key, value in os.environ.items()
+           if not key.startswith(("CPROF", "LD_", "OTEL_", "MALLOC_", "GLIBC_TUNABLES"))}
+    env.update(LC_ALL="C.UTF-8", TZ="UTC")
+    env.update({key: str(value) for key, value in extra.items() if value is not None})
+    return env
+
+
+def _processes_of_session(leader):
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/stat") as file:
+                    fields = file.read().rpartition(")")[2].split()
+                if int(fields[3]) == leader:
+                    found.append(int(entry))
+            except (OSError, IndexError, ValueError):
+                pass
+    return found
+
+
+def stack_dump(pids):
+    text = ""
+    for pid in pids[:8]:
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                text += f"--- {pid}: {file.read().replace(bytes(1), b' ').decode(errors='replace')}\n"
+        except OSError:
+            continue
+        if shutil.which("eu-stack"):
+            command = ["eu-stack", "-p", str(pid)]
+        elif shutil.which("gdb"):
+            command = ["gdb", "-nx", "-batch", "-p", str(pid), "-ex", "thread apply all bt 24"]
+        else:
+            continue
+        try:
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30,
+                                  stdin=subprocess.DEVNULL)
+            text += done.stdout.decode(errors="replace")[-6000:]
+        except subprocess.TimeoutExpired:
+            text += "(the debugger hangs too)\n"
+    return text
+
+
+class Run:
+    """A finished program: stdout, stderr (bytes), status (negative: killed by that signal), pid and its files."""
+
+    def __init__(self, command, directory):
+        self.command = command
+        self.directory = Path(directory)
+        self.out = self.directory / "out"
+        self.stdout = self.stderr = b""
+        self.status = self.pid = None
+
+    def text(self):
+        return self.stdout.decode(errors="replace")
+
+    def messages(self):
+        """The lines of the agent on stderr."""
+        return [line for line in self.stderr.decode(errors="replace").splitlines() if line.startswith("cprof")]
+
+    def entries(self, directory=None):
+        """Every directory entry of the output directory, hidden and temporary ones too."""
+        directory = Path(directory or self.out)
+        return sorted(os.listdir(directory)) if directory.is_dir() else []
+
+    def files(self, directory=None):
+        """Profile files by name; anything in the directory that is not one is an error."""
+        directory, found = Path(directory or self.out), []
+        for entry in self.entries(directory):
+            match = re.fullmatch(r"(?P<exe>[A-Za-z0-9._+-]+)\.(?P<pid>\d+)\.(?P<number>\d{4,})\.(?P<profile>[a-z_]+)"
+                                 r"\.pb\.gz", entry)
+            if not match:
+                raise AssertionError(f"{directory} contains {entry}, which is no finished profile")
+            found.append(FileName(match["exe"], int(match["pid"]), int(match["number"]), match["profile"],
+                                  directory / entry))
+        return found
+
+    def profile(self, name="heap", number=None, pid=None, directory=None):
+        """The decoded and checked profile; the last snapshot of the program itself unless told otherwise."""
+        pid = pid or self.pid
+        found = [file for file in self.files(directory) if file.profile == name and file.pid == pid
+                 and number in (None, file.number)]
+        if not found:
+            raise AssertionError(f"no {name} profile of pid {pid}, snapshot {number or 'any'}: "
+                                 f"{self.entries(directory)}; status {self.status}; stderr "
+                                 f"{self.stderr.decode(errors='replace')[-2000:]}")
+        profile = pprof_decode.load(max(found, key=lambda file: file.number).path)
+        pprof_decode.check_valid(profile)
+        return profile
+
+    def check_all(self, directory=None):
+        """Decodes and checks every file; gives them as [(FileName, Profile)]."""
+        checked = []
+        for file in self.files(directory):
+            profile = pprof_decode.load(file.path)
+            pprof_decode.check_valid(profile)
+            checked.append((file, profile))
+        return checked
+
+
+class Process:
+    """A running program with a time limit and captured output."""
+
+    def __init__(self, command, env, cwd=None, stdin=b"", preexec=None, seconds=SECONDS, directory=None,
+                 pass_fds=(), capture=True):
+        self.command = [str(part) for part in command]
+        self.seconds = seconds
+        self.deadline = time.monotonic() + seconds
+        self.run = Run(self.command, directory or cwd or "/nonexistent")
+        pipe = subprocess.PIPE if capture else None
+        self.popen = subprocess.Popen(self.command, env=env, cwd=cwd, stdin=subprocess.PIPE, stdout=pipe, stderr=pipe,
+                                      preexec_fn=preexec, start_new_session=True, pass_fds=pass_fds,
+                                      bufsize=0)
+        self.pid = self.run.pid = self.popen.pid
+        self._stdin = stdin
+
+    def hang(self, what="still runs"):
+        pids = _processes_of_session(self.pid)
+        dump = stack_dump(pids)
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        out, err = self.popen.communicate()
+        raise Hang(f"{' '.join(self.command)} {what} after {self.seconds} s\nstdout: {(out or b'')[-1000:]!r}\n"
+                   f"stderr: {(err or b'')[-1000:]!r}\n{dump}")
+
+    def line(self):
+        """One line of stdout, without the newline."""
+        answer = []
+        reader = threading.Thread(target=lambda: answer.append(self.popen.stdout.readline()), daemon=True)
+        reader.start()
+        reader.join(max(0.1, self.deadline - time.monotonic()))
+        if not answer:
+            self.hang("prints nothing")
+        self._read = getattr(self, "_read", b"") + answer[0]
+        return answer[0].decode().rstrip("\n")
+
+    def say(self, text):
+        self.popen.stdin.write(text.encode() + b"\n")
+        self.popen.stdin.flush()
+
+    def wait_for(self, condition, what):
+        """Waits until condition() is true; a program that ends or takes too long first is a failure."""
+        while not condition():
+            if time.monotonic() > self.deadline:
+                self.hang(f"does not reach: {what};")
+            if self.popen.poll() is not None and not condition():
+                out, err = self.popen.communicate()
+                raise AssertionError(f"{' '.join(self.command)} ended with {self.popen.returncode} before: {what}\n"
+                                     f"stdout {out!r} stderr {err!r}")
+            time.sleep(0.002)
+
+    def finish(self):
+        try:
+            out, err = self.popen.communicate(self._stdin or None, max(0.1, self.deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.hang()
+        self.run.stdout, self.run.stderr = getattr(self, "_read", b"") + (out or b""), err or b""
+        self.run.status = self.popen.returncode
+        return self.run
+
+
+def limit_core():
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+_directories = []
+
+
+def temporary_directory():
+    """A new empty directory, removed when the test run ends."""
+    holder = tempfile.TemporaryDirectory(prefix="cprof-test-")
+    _directories.append(holder)
+    return Path(holder.name)
+
+
+def _command(program, args):
+    if isinstance(program, (list, tuple)):
+        return list(program) + list(args)
+    return [victim(program)] + list(args)
+
+
+def start_bare(program, *args, env=None, cwd=None, stdin=b"", preexec=limit_core, seconds=SECONDS, directory=None,
+               **more):
+    return Process(_command(program, args), clean_env(**(env or {})), cwd, stdin, preexec, seconds, directory, **more)
+
+
+def start(program, *args, env=None, cwd=None, stdin=b"", preexec=limit_core, seconds=SECONDS, directory=None, out=True,
+          pass_fds=(), capture=True, **settings):
+    """Starts a victim (by name) or a command (a list) under the agent; CPROF_x=... are its settings.
+
+    out=True sets CPROF_OUT to a new directory, out=False leaves it unset, a path is taken as it is."""
+    if not LIBRARY.exists():
+        raise AssertionError(f"{LIBRARY} is not built")
+    directory = Path(directory or temporary_directory())
+    if out is True:
+        (directory / "out").mkdir(exist_ok=True)
+        settings.setdefault("CPROF_OUT", directory / "out")
+    elif out is not False:
+        settings.setdefault("CPROF_OUT", out)
+    return Process(_command(program, args), clean_env(LD_PRELOAD=LIBRARY, **settings, **(env or {})),
+                   cwd or directory, stdin, preexec, seconds, directory, pass_fds, capture)
+
+
+def bare(program, *args, **how):
+    return start_bare(program, *args, **how).finish()
+
+
+def preload(program, *args, **how):
+    return start(program, *args, **how).finish()
+
+
+class PreloadTest(unittest.TestCase):
+    maxDiff = 4000
+
+    def assert_same(self, expected, run, what=""):
+        """The program did what it does without the agent."""
+        context = f"{what} {' '.join(map(str, run.command))}"
+        self.assertEqual((expected.status, expected.stdout.decode(errors="replace"),
+                          expected.stderr.decode(errors="replace")),
+                         (run.status, run.stdout.decode(errors="replace"), run.stderr.decode(errors="replace")), context)
+
+    def assert_one_message(self, run, *parts):
+        """Exactly one line of the agent, containing every part; returns it."""
+        self.assertEqual(len(run.messages()), 1, f"one line expected: {run.stderr.decode(errors='replace')}")
+        for part in parts:
+            self.assertIn(part, run.messages()[0])
+        return run.messages()[0]
+
+    def assert_ok(self, run):
+        self.assertEqual((run.status, run.messages()), (0, []),
+                         f"stdout {run.stdout[-1000:]!r} stderr {run.stderr[-2000:]!r}")
+        return run
+
+
+def compare_bare(test, program, *args, modes=("default", "out", "exact"), **how):
+    """Runs it bare, with default settings, with CPROF_OUT, and at rate 1: stdout, stderr and exit status are equal.
+
+    Gives the runs by mode.  Without CPROF_OUT nothing may be left in the start directory."""
+    runs = {"bare": bare(program, *args, **{**how, "cwd": how.get("cwd") or temporary_directory()})}
+    for mode in modes:
+        settings = {"CPROF_HEAP_RATE": 1} if mode == "exact" else {}
+        settings.update({"CPROF_MIN_LIFE": "0s"} if mode == "children" else {})
+        runs[mode] = preload(program, *args, **{**how, "out": mode != "default", **settings})
+        test.assert_same(runs["bare"], runs[mode], mode)
+        if mode == "default":
+            left = [name for name in os.listdir(how.get("cwd") or runs[mode].directory) if ".pb.gz" in name]
+            test.assertEqual(left, [], "files without being asked for")
+        else:
+            runs[mode].check_all()
+    return runs
+
+
+def tool(name):
+    """The path of a command that a test needs, or the test is skipped with the reason."""
+    path = shutil.which(name)
+    if not path:
+        raise unittest.SkipTest(f"{name} is not installed")
+    return path
+
+
+def can_mount():
+    return subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"], stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL).returncode == 0
+
+
+def agent_bytes(profile):
+    """The agent's own memory as the profile's comments tell it."""
+    match = profile.comment(r"agent.{0,24}?memory\D{0,12}(\d+)|memory.{0,16}agent\D{0,12}(\d+)|agent.bytes\D{0,6}(\d+)")
+    if not match:
+        raise AssertionError(f"no comment tells the agent's memory: {profile.comments}")
+    return int(next(group for group in match.groups() if group))
+
+
+def main():
+    unittest.main(verbosity=int(os.environ.get("V", "1")))

@@ -1,0 +1,320 @@
+"""Bad settings, bad directories, bad surroundings: one clear line, the program runs on, nothing half-written is left."""
+
+import os
+import resource
+import subprocess
+import unittest
+
+import harness
+from harness import preload
+
+RATE = {"CPROF_HEAP_RATE": 1}
+
+
+class Settings(harness.PreloadTest):
+    def one_line(self, parts, **settings):
+        expected = harness.bare("exit_ways")
+        run = preload("exit_ways", **settings)
+        self.assertEqual((run.status, run.stdout), (expected.status, expected.stdout))
+        line = self.assert_one_message(run, *parts)
+        self.assertEqual(run.stderr.count(b"\n"), 1)
+        self.assertLess(len(line), 400)
+        run.check_all()
+        self.assertTrue(run.files(), "the program is profiled all the same")
+        return run, line
+
+    def test_that_are_right_say_nothing(self):
+        for settings in ({"CPROF_HEAP_RATE": "512k"}, {"CPROF_HEAP_RATE": "2m"}, {"CPROF_DEPTH": "64"},
+                         {"CPROF_MEMORY": "16m"}, {"CPROF_SIGNAL": "none"}, {"CPROF_SIGNAL": "USR1"},
+                         {"CPROF_SIGNAL": "RTMAX-4"}, {"CPROF": "heap_rate=1,depth=16"}, {"CPROF_PROFILES": "heap"},
+                         {"CPROF_SYMBOLS": "symtab"}, {"CPROF_LOG_LEVEL": "warn"}):
+            run = preload("exit_ways", **settings)
+            self.assertEqual((run.status, run.stderr), (11, b""), settings)
+
+    def test_unknown_ones_are_answered_with_the_nearest(self):
+        for name, nearest in (("CPROF_HEAP_RAET", "CPROF_HEAP_RATE"), ("CPROF_HEAPRATE", "CPROF_HEAP_RATE"),
+                              ("CPROF_OUTT", "CPROF_OUT"), ("CPROF_MEMROY", "CPROF_MEMORY"),
+                              ("CPROF_SIGNALS", "CPROF_SIGNAL")):
+            self.one_line([name, nearest], **{name: "1"})
+
+    def test_unknown_ones_in_the_shorthand_are_answered_too(self):
+        self.one_line(["heap_raet", "heap_rate".upper()], CPROF="heap_raet=1")
+
+    def test_malformed_sizes_name_setting_value_form_and_default(self):
+        for value in ("fast", "12q", "-1", "1.5k", "k", "99999999999999999999", " 5", "5 k", "0x10"):
+            _, line = self.one_line(["CPROF_HEAP_RATE", value.strip()], CPROF_HEAP_RATE=value)
+            self.assertRegex(line, r"512k|524288", "the default in use")
+        run, _ = self.one_line(["CPROF_HEAP_RATE", "fast"], CPROF_HEAP_RATE="fast")
+        self.assertEqual(run.profile("heap").period, 524288)
+
+    def test_malformed_depth_memory_and_signal_name_setting_value_and_default(self):
+        for name, value, default in (("CPROF_DEPTH", "deep", "128"), ("CPROF_DEPTH", "5000", "128|1024"),
+                                     ("CPROF_DEPTH", "-3", "128"), ("CPROF_MEMORY", "lots", "64m|67108864"),
+                                     ("CPROF_SIGNAL", "USR9", "USR2"), ("CPROF_SIGNAL", "KILL", "USR2"),
+                                     ("CPROF_SYMBOLS", "maybe", "symtab")):
+            _, line = self.one_line([name, value], **{name: value})
+            self.assertRegex(line, default)
+
+    def test_malformed_profiles_name_the_unknown_one(self):
+        self.one_line(["CPROF_PROFILES", "heapp"], CPROF_PROFILES="heapp")
+
+    def test_an_empty_value_is_as_unset_or_named(self):
+        run = preload("exit_ways", CPROF_HEAP_RATE="")
+        self.assertEqual(run.status, 11)
+        self.assertLessEqual(len(run.messages()), 1)
+        self.assertEqual(run.profile("heap").period, 524288)
+
+    def test_off_switches_everything_off(self):
+        run = preload("exit_ways", CPROF="off")
+        self.assertEqual((run.status, run.stderr, run.files()), (11, b"", []))
+
+    def test_the_shorthand_works_and_the_long_form_wins(self):
+        run = preload("exit_ways", CPROF="heap_rate=1")
+        self.assertEqual(run.profile("heap").period, 1)
+        run = preload("exit_ways", CPROF="heap_rate=1", CPROF_HEAP_RATE="4k")
+        self.assertEqual(run.profile("heap").period, 4096)
+
+    def test_rate_0_runs_and_leaves_a_valid_empty_heap(self):
+        run = preload("exit_ways", CPROF_HEAP_RATE=0)
+        self.assertEqual((run.status, run.stderr), (11, b""))
+        self.assertEqual(run.profile("heap").samples, [])
+
+
+class Output(harness.PreloadTest):
+    def refused(self, out, *parts, preexec=harness.limit_core, command=None, **settings):
+        expected = harness.bare("exit_ways")
+        run = preload(command or "exit_ways", out=out, preexec=preexec, CPROF_HEAP_RATE=1, **settings)
+        self.assertEqual((run.status, run.stdout), (expected.status, expected.stdout))
+        self.assert_one_message(run, *parts)
+        return run
+
+    def test_a_directory_that_is_missing_is_created(self):
+        directory = harness.temporary_directory()
+        for out in (f"{directory}/new", f"{directory}/newer/"):
+            run = preload("exit_ways", out=out, CPROF_HEAP_RATE=1)
+            self.assertEqual((run.status, run.stderr), (11, b""))
+            self.assertIn("heap", {file.profile for file in run.files(out)})
+
+    def test_a_pattern_names_the_files(self):
+        directory = harness.temporary_directory()
+        run = preload("exit_ways", out=f"{directory}/%k-%p-%e-%n-%%.pb.gz", CPROF_HEAP_RATE=1)
+        self.assertEqual((run.status, run.stderr), (11, b""))
+        self.assertIn(f"heap-{run.pid}-exit_ways-0001-%.pb.gz", os.listdir(directory))
+
+    def test_a_relative_directory_belongs_to_the_start_directory(self):
+        run = preload("usr2_owner", "chdir-and-raise", out="profiles", CPROF_HEAP_RATE=1)
+        self.assertEqual((run.status, run.stderr), (0, b""))
+        self.assertIn("heap", {file.profile for file in run.files(run.directory / "profiles")})
+
+    def test_whose_parent_is_missing_is_named_with_the_reason(self):
+        directory = harness.temporary_directory()
+        self.refused(f"{directory}/missing/deep/out", f"{directory}/missing", "No such file or directory")
+        self.assertEqual(os.listdir(directory), [])
+
+    def test_with_a_file_in_the_way_is_named_with_the_reason(self):
+        directory = harness.temporary_directory()
+        (directory / "file").write_text("mine")
+        self.refused(f"{directory}/file/", f"{directory}/file", "Not a directory")
+        self.assertEqual((directory / "file").read_text(), "mine")
+
+    def test_with_a_directory_where_a_file_should_go_leaves_both_alone(self):
+        directory = harness.temporary_directory()
+        (directory / "taken.heap").mkdir()
+        (directory / "taken.allocs").mkdir()
+        (directory / "taken.heap_peak").mkdir()
+        run = preload("exit_ways", out=f"{directory}/taken.%k", CPROF_HEAP_RATE=1)
+        self.assertEqual((run.status, len(run.messages())), (11, 1), run.stderr)
+        self.assertIn("Is a directory", run.messages()[0])
+        self.assertEqual(sorted(os.listdir(directory)), ["taken.allocs", "taken.heap", "taken.heap_peak"])
+
+    def test_with_a_component_over_255_bytes_is_named(self):
+        directory = harness.temporary_directory()
+        self.refused(f"{directory}/{'x' * 300}/", "File name too long")
+        self.assertEqual(os.listdir(directory), [])
+
+    def test_does_not_follow_a_link_planted_at_its_temporary_or_final_name(self):
+        directory = harness.temporary_directory()
+        (directory / "out").mkdir()
+        (directory / "precious").write_text("mine")
+        os.symlink(directory / "precious", directory / "out" / "heap.pb.gz")
+        run = preload("exit_ways", out=f"{directory}/out/%k.pb.gz", CPROF_HEAP_RATE=1)
+        self.assertEqual(run.status, 11)
+        self.assertEqual((directory / "precious").read_text(), "mine")
+
+    def namespaced(self, setup, out, look, program=None, preexec=harness.limit_core, **settings):
+        """Runs the victim where `setup` has mounted something at `out`; gives the run and what `look` prints after."""
+        if not harness.can_mount():
+            self.skipTest("no right to mount in a namespace of its own")
+        program = program or [str(harness.victim("exit_ways"))]
+        settings = " ".join(f"{key}={value}" for key, value in {"CPROF_HEAP_RATE": 1, **settings}.items())
+        script = (f'{setup} || exit 98; env LD_PRELOAD="{harness.LIBRARY}" CPROF_OUT="{out}" {settings} '
+                  f'{" ".join(map(str, program))}; status=$?; {{ {look}; }} >"{out.parent}/look"; exit $status')
+        run = harness.bare(["unshare", "-m", "/bin/sh", "-c", script], preexec=preexec)
+        self.assertNotEqual(run.status, 98, run.stderr)
+        seen = (out.parent / "look").read_text()
+        return run, seen
+
+    def mounted(self):
+        directory = harness.temporary_directory()
+        (directory / "out").mkdir()
+        return directory / "out"
+
+    def test_on_a_read_only_file_system_is_named_with_the_reason(self):
+        out = self.mounted()
+        run, seen = self.namespaced(f"mount -t tmpfs -o ro none {out}", out, f"ls -A {out}")
+        self.assertEqual((run.status, run.text(), seen), (11, "before the end\n", ""))
+        self.assert_one_message(run, str(out), "Read-only file system")
+
+    def test_on_a_full_file_system_leaves_nothing_half_written(self):
+        for space in (0, 1, 4):  # KiB left
+            out = self.mounted()
+            fill = f"head -c {1024 - 4 * ((space + 3) // 4)}k /dev/zero >{out}/filler"
+            run, seen = self.namespaced(f"mount -t tmpfs -o size=1m none {out}; {fill}", out, f"ls -A {out}",
+                                        program=[harness.victim("distinct_stacks"), "10"])
+            self.assertEqual((run.status, run.text()), (7, "16384\n"))
+            self.assert_one_message(run, str(out), "No space left on device")
+            left = seen.split()
+            self.assertIn("filler", left)
+            self.assertEqual([name for name in left if name != "filler" and not name.endswith(".pb.gz")], [], space)
+            if space == 0:
+                self.assertEqual(left, ["filler"])
+
+    def test_without_permission_is_named_with_the_reason(self):
+        directory = harness.temporary_directory()
+        os.chmod(directory, 0o755)
+        (directory / "out").mkdir(mode=0o555)
+        if os.geteuid() != 0:
+            run = preload("exit_ways", out=directory / "out", CPROF_HEAP_RATE=1)
+        else:
+            command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env",
+                       f"LD_PRELOAD={self.readable_library()}", f"CPROF_OUT={directory}/out", "CPROF_HEAP_RATE=1",
+                       str(self.readable_victim())]
+            run = harness.bare(command)
+        self.assertEqual((run.status, run.text()), (11, "before the end\n"), run.stderr)
+        self.assert_one_message(run, f"{directory}/out", "Permission denied")
+        self.assertEqual(os.listdir(directory / "out"), [])
+
+    def readable_library(self):
+        return self.readable_copy(harness.LIBRARY)
+
+    def readable_victim(self):
+        return self.readable_copy(harness.victim("exit_ways"))
+
+    def readable_copy(self, path):
+        """A copy that another user can reach, wherever the build folder lies."""
+        directory = harness.temporary_directory()
+        os.chmod(directory, 0o755)
+        copy = directory / path.name
+        copy.write_bytes(path.read_bytes())
+        copy.chmod(0o755)
+        return copy
+
+
+class Surroundings(harness.PreloadTest):
+    def test_a_cap_on_memory_is_kept_and_told_in_the_file(self):
+        expected = harness.bare("distinct_stacks", "15")
+        run = preload("distinct_stacks", "15", CPROF_HEAP_RATE=1, CPROF_MEMORY="1m")
+        self.assertEqual((run.status, run.stdout), (expected.status, expected.stdout))
+        self.assertLessEqual(len(run.messages()), 1, run.stderr)
+        heap = run.profile("heap")
+        self.assertEqual(heap.total("alloc_objects") >= 2**15, True, "no allocation is lost from the totals")
+        self.assertGreater(heap.by_any("alloc_objects").get("[overflow]", 0), 0, "stacks over the cap go to [overflow]")
+        self.assertLessEqual(harness.agent_bytes(heap), 1 << 20)
+
+    def test_a_cap_hit_by_live_objects_is_told_in_the_file(self):
+        expected = harness.bare("distinct_stacks", "4", "20000")
+        run = preload("distinct_stacks", "4", "20000", CPROF_HEAP_RATE=1, CPROF_MEMORY="1m")
+        self.assertEqual((run.status, run.stdout), (expected.status, expected.stdout))
+        heap = run.profile("heap")
+        self.assertEqual(heap.count("bottom"), 320000, "what is not tracked still counts as allocated")
+        self.assertLess(heap.count("bottom", "inuse_objects"), 320000)
+        self.assertIsNotNone(heap.comment(r"dropped.*[1-9]"), heap.comments)
+
+    def test_without_a_cap_in_the_way_nothing_overflows(self):
+        heap = self.assert_status(preload("distinct_stacks", "12", CPROF_HEAP_RATE=1), 7).profile("heap")
+        self.assertEqual(heap.count("bottom"), 2**12)
+        self.assertNotIn("[overflow]", heap.function_names())
+        self.assertEqual(len(heap.with_function("bottom")), 2**12)
+
+    def assert_status(self, run, status):
+        self.assertEqual((run.status, run.messages()), (status, []))
+        return run
+
+    def test_a_missing_libunwind_costs_one_line_at_most_the_stacks(self):
+        if not harness.can_mount():
+            self.skipTest("no right to mount in a namespace of its own")
+        listing = subprocess.run(["ldconfig", "-p"], stdout=subprocess.PIPE, env={"PATH": "/sbin:/usr/sbin"}, check=True)
+        paths = [line.split()[-1] for line in listing.stdout.decode().splitlines() if "libunwind.so.8 " in line]
+        directory = harness.temporary_directory()
+        (directory / "out").mkdir()
+        (directory / "empty").write_bytes(b"")
+        hide = " && ".join(f"mount --bind {directory}/empty $(readlink -f {path})" for path in paths) or "true"
+        script = (f'{hide} || exit 98; exec env LD_PRELOAD="{harness.LIBRARY}" CPROF_OUT="{directory}/out" '
+                  f'CPROF_HEAP_RATE=1 {harness.victim("exit_ways")}')
+        run = harness.bare(["unshare", "-m", "/bin/sh", "-c", script], directory=directory)
+        self.assertEqual((run.status, run.text()), (11, "before the end\n"), run.stderr)
+        self.assert_one_message(run, "libunwind")
+        self.assertTrue(run.files(), "a file all the same")
+        run.check_all()
+
+    def test_closed_standard_descriptors_stay_the_programs(self):
+        for closed in ((0, 1, 2), (2,), (1,), (0,)):
+            for settings in (RATE, {}):
+                def close(closed=closed):
+                    harness.limit_core()
+                    for fd in closed:
+                        os.close(fd)
+                work = [harness.temporary_directory() for _ in range(2)]
+                expected = harness.bare("stdio_fds", work[0], preexec=close).status
+                self.assertEqual(expected, -12, "SIGUSR2 ends the program without the agent")
+                run = preload("stdio_fds", work[1], preexec=close, **settings)
+                self.assertEqual(run.status, 3, run.stderr)
+                self.assertEqual(sorted(os.listdir(work[1])), ["first", "report", "second", "third"])
+                self.assertEqual([(work[1] / name).read_text() for name in ("first", "second", "third")],
+                                 ["first\n", "second\n", "third\n"])
+                numbers = (work[1] / "report").read_text().split()
+                free = [fd for fd in list(range(3, 8)) + list(closed)]
+                self.assertEqual(numbers, [str(fd) for fd in sorted(free)[:4]], "the lowest free numbers, as without")
+                self.assertEqual(run.stdout + run.stderr, b"")
+                self.assertEqual({file.number for file, _ in run.check_all()}, {1, 2})
+
+    def test_a_small_file_size_limit_kills_nobody(self):
+        for limit in (0, 100, 1000):
+            def limited(limit=limit):
+                harness.limit_core()
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            run = preload("exit_ways", preexec=limited, CPROF_HEAP_RATE=1)
+            self.assertEqual((run.status, run.text()), (11, "before the end\n"), f"limit {limit}: {run.stderr}")
+            self.assertLessEqual(len(run.messages()), 1, run.stderr)
+            if limit == 0:
+                self.assert_one_message(run, "File too large")
+                self.assertEqual(run.entries(), [])
+            run.check_all()
+
+    def test_without_a_free_descriptor_the_program_runs_on(self):
+        run = preload("limits_descriptors", CPROF_HEAP_RATE=1)
+        self.assertEqual((run.status, run.text()), (11, "before the end\n"), run.stderr)
+        self.assert_one_message(run, "Too many open files")
+        self.assertEqual(run.entries(), [])
+
+    def test_a_small_address_space_is_no_reason_to_die(self):
+        def limited():
+            harness.limit_core()
+            resource.setrlimit(resource.RLIMIT_AS, (48 << 20, 48 << 20))
+        expected = harness.bare("known", preexec=limited)
+        self.assertEqual(expected.status, 0)
+        run = preload("known", preexec=limited, CPROF_HEAP_RATE=1)
+        self.assertEqual(run.status, 0, run.stderr)
+        self.assertLessEqual(len(run.messages()), 1)
+
+    def test_a_statically_linked_program_runs_as_ever_and_cprof_run_says_why(self):
+        expected = harness.bare("static_program")
+        self.assert_same(expected, preload("static_program", CPROF_HEAP_RATE=1))
+        directory = harness.temporary_directory()
+        run = harness.bare([harness.COMMAND, "run", "--out", directory / "out", "--", harness.victim("static_program")])
+        self.assertEqual((run.status, run.stdout), (expected.status, expected.stdout))
+        self.assertTrue([line for line in run.messages() if "static" in line], run.stderr)
+
+
+if __name__ == "__main__":
+    harness.main()

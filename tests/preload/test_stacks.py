@@ -1,0 +1,118 @@
+"""What stands in a stack: depth, truncation, modules that come and go, no frame of the agent."""
+
+import re
+import unittest
+
+import harness
+from harness import preload, victim
+
+
+class Depth(harness.PreloadTest):
+    def stack(self, calls, **settings):
+        run = self.assert_ok(preload("deep", str(calls), CPROF_HEAP_RATE=1, **settings))
+        samples = [sample for sample in run.profile("heap").samples if sample.leaf() == "deepest"]
+        self.assertEqual(len(samples), 1)
+        return samples[0].functions()
+
+    def test_65_calls_are_all_there_down_to_the_start(self):
+        names = self.stack(65)
+        self.assertEqual(names[:67], ["deepest"] + ["down"] * 65 + ["main"])
+        self.assertNotIn("[truncated]", names)
+        self.assertEqual(names[-1], "_start")
+
+    def test_of_more_calls_the_128_innermost_stay_and_the_cut_is_marked(self):
+        for calls in (128, 200, 5000):
+            names = self.stack(calls)
+            self.assertEqual(names, ["deepest"] + ["down"] * 127 + ["[truncated]"], f"{calls} calls")
+
+    def test_a_stack_that_just_fits_is_not_marked(self):
+        outside = len(self.stack(10)) - 10
+        names = self.stack(128 - outside)
+        self.assertEqual((len(names), names[-1]), (128, "_start"))
+        names = self.stack(129 - outside)
+        self.assertEqual((len(names), names[-1]), (129, "[truncated]"))
+
+    def test_the_depth_can_be_set(self):
+        self.assertEqual(self.stack(100, CPROF_DEPTH=16), ["deepest"] + ["down"] * 15 + ["[truncated]"])
+        names = self.stack(900, CPROF_DEPTH=1024)
+        self.assertEqual((names.count("down"), names[-1]), (900, "_start"))
+
+    def test_the_mark_of_a_cut_has_neither_address_nor_mapping(self):
+        run = preload("deep", "300", CPROF_HEAP_RATE=1)
+        cut = [location for sample in run.profile("heap").samples for location in sample.locations
+               if location.names() == ["[truncated]"]]
+        self.assertTrue(cut)
+        self.assertTrue(all(location.address == 0 and location.mapping is None for location in cut))
+
+
+class Agent(harness.PreloadTest):
+    def test_never_shows_in_a_stack(self):
+        for what in (("known",), ("truth", "20000"), ("cpp_names",), ("tls_destructors",), ("pthread_exit_main",)):
+            run = preload(*what, CPROF_HEAP_RATE=1)
+            for _, profile in run.check_all():
+                for sample in profile.samples:
+                    for location in sample.locations:
+                        if location.mapping:
+                            self.assertNotIn("libcprof", location.mapping.file, what)
+                            self.assertNotIn("libunwind", location.mapping.file, what)
+                    self.assertFalse([name for name in sample.functions() if name in
+                                      ("malloc", "calloc", "realloc", "free", "posix_memalign", "heap_malloc_sampled")
+                                      or "cprof" in name.lower()], f"{what}: {sample}")
+
+    def test_allocations_are_charged_to_their_caller(self):
+        heap = preload("truth", "5000", CPROF_HEAP_RATE=1).profile("heap")
+        leaves = set(heap.by_leaf("alloc_objects"))
+        self.assertLessEqual({"by_malloc", "by_calloc", "by_realloc", "by_realloc_new", "by_reallocarray", "by_memalign",
+                              "by_posix_memalign", "by_aligned_alloc", "by_valloc"}, leaves)
+
+    def test_threads_stacks_reach_the_threads_start(self):
+        heap = preload("free_elsewhere", CPROF_HEAP_RATE=1).profile("heap")
+        names = heap.with_function("makes")[0].functions()
+        self.assertEqual(names[0], "makes")
+        self.assertIn("start_thread", names[1:3])
+
+
+class Modules(harness.PreloadTest):
+    def test_of_a_dlopen_churn_keep_their_names_and_cost_little(self):
+        plugins = [victim("libplug_a"), victim("libplug_b")]
+        run = self.assert_ok(preload("dlopen_churn", *plugins, "1000", CPROF_HEAP_RATE=1))
+        heap = run.profile("heap")
+        self.assertEqual(heap.all_values("plug_a_allocates"), (1000, 1000000, 0, 0))
+        self.assertEqual(heap.all_values("plug_b_allocates"), (1000, 2000000, 0, 0))
+        for name in ("plug_a_allocates", "plug_b_allocates"):
+            for sample in heap.with_function(name):
+                self.assertEqual(sample.functions()[:4], [name, "plug", "plug_once", "main"])
+        small = preload("dlopen_churn", *plugins, "100", CPROF_HEAP_RATE=1).profile("heap")
+        self.assertLess(harness.agent_bytes(heap), harness.agent_bytes(small) + (4 << 20))
+
+    def test_loaded_at_the_end_have_names_too(self):
+        run = self.assert_ok(preload("plugin_stays", victim("libplug_a"), CPROF_HEAP_RATE=1))
+        self.assertEqual(run.profile("heap").all_values("plug_a_allocates"), (1, 12345, 1, 12345))
+
+
+class Unwinder(harness.PreloadTest):
+    def test_exceptions_of_a_cpp_library_in_a_c_host_stay_with_libgcc(self):
+        library = victim("libthrows")
+        directory = harness.temporary_directory()
+        run = preload("c_host_of_cpp", library, CPROF_HEAP_RATE=1,
+                      env={"LD_DEBUG": "bindings", "LD_DEBUG_OUTPUT": str(directory / "bindings")})
+        self.assertEqual((run.status, run.text()), (0, "caught 1000\n"))
+        bindings = "".join(path.read_text(errors="replace") for path in directory.iterdir())
+        bound = re.findall(r"binding file (\S+) \[\d+\] to (\S+) \[\d+\]: normal symbol `(_Unwind_\w+)'", bindings)
+        bound = [(user, provider, symbol) for user, provider, symbol in bound
+                 if "libunwind" not in user and "libcprof" not in user and "libgcc_s" not in user]
+        self.assertTrue([symbol for user, _, symbol in bound if "libthrows" in user], bindings[-500:])
+        self.assertTrue([symbol for _, _, symbol in bound if symbol == "_Unwind_RaiseException"])
+        self.assertEqual([binding for binding in bound if "libgcc_s" not in binding[1]], [])
+
+    def test_a_host_of_throwing_libraries_does_what_it_does_bare(self):
+        harness.compare_bare(self, "c_host_of_cpp", victim("libthrows"))
+
+    def test_a_host_with_runpath_finds_its_plugins_and_keeps_dlerror(self):
+        runs = harness.compare_bare(self, "runpath_host")
+        self.assertEqual(runs["exact"].text(), "the error is kept\n")
+        self.assertEqual(runs["exact"].profile("heap").count("plug_a_allocates"), 2)
+
+
+if __name__ == "__main__":
+    harness.main()

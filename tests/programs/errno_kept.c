@@ -1,0 +1,110 @@
+/* Calls every allocation function many times with a strange errno and prints what each returned and left in errno. */
+#include "victim.h"
+
+enum { STRANGE = 4242, N = 3000 };
+
+static int n_changed;
+
+static void result(const char *what, bool succeeded, int err)
+{
+    int now = errno;
+    static const char *last;
+    static int last_now, last_err, last_ok;
+    if (what != last || last_now != now || last_err != err || last_ok != succeeded) {
+        printf("%s: %s, returned %d, errno %d\n", what, succeeded ? "ok" : "failed", err, now);
+        last = what, last_now = now, last_err = err, last_ok = succeeded;
+    }
+    if (succeeded && now != STRANGE)
+        n_changed++;
+}
+
+#define SUCCEEDS(what, expression)                                                                                     \
+    for (int i = 0; i < N; i++) {                                                                                      \
+        errno = STRANGE;                                                                                               \
+        void *p = expression;                                                                                          \
+        KEEP(p);                                                                                                       \
+        result(what, p != NULL, 0);                                                                                    \
+        errno = STRANGE;                                                                                               \
+        free(p);                                                                                                       \
+        result("free after " what, true, 0);                                                                           \
+    }
+
+#define FAILS(what, expression)                                                                                        \
+    for (int i = 0; i < 3; i++) {                                                                                      \
+        errno = STRANGE;                                                                                               \
+        void *p = expression;                                                                                          \
+        KEEP(p);                                                                                                       \
+        result(what, p != NULL, 0);                                                                                    \
+    }
+
+int main(void)
+{
+    const size_t huge = opaque(SIZE_MAX / 2);
+    static char buffer[65536];
+    setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
+
+    SUCCEEDS("malloc", malloc(opaque(1000)))
+    SUCCEEDS("malloc of 300000", malloc(opaque(300000)))
+    SUCCEEDS("malloc of 0", malloc(opaque(0)))
+    SUCCEEDS("calloc", calloc(opaque(100), 10))
+    SUCCEEDS("realloc of NULL", realloc(NULL, opaque(1000)))
+    SUCCEEDS("realloc", realloc(malloc(opaque(10)), opaque(3000)))
+    SUCCEEDS("realloc of 300000", realloc(malloc(opaque(200000)), opaque(300000)))
+    SUCCEEDS("reallocarray", reallocarray(malloc(opaque(10)), opaque(100), 10))
+    SUCCEEDS("aligned_alloc", aligned_alloc(64, opaque(640)))
+    SUCCEEDS("memalign", memalign(256, opaque(1000)))
+    SUCCEEDS("valloc", valloc(opaque(1000)))
+    SUCCEEDS("pvalloc", pvalloc(opaque(1000)))
+    for (int i = 0; i < N; i++) {
+        void *p = NULL;
+        errno = STRANGE;
+        int err = posix_memalign(&p, 64, opaque(1000));
+        KEEP(p);
+        result("posix_memalign", err == 0, err);
+        errno = STRANGE;
+        size_t usable = malloc_usable_size(p);
+        result("malloc_usable_size", usable >= 1000, (int)usable);
+        free(p);
+    }
+    for (int i = 0; i < N; i++) {
+        void *p = malloc(opaque(50));
+        KEEP(p);
+        errno = STRANGE;
+        p = realloc(p, opaque(0));
+        result("realloc to 0", p == NULL, 0);
+    }
+    errno = STRANGE;
+    free(NULL);
+    result("free of NULL", true, 0);
+    errno = STRANGE;
+    result("malloc_usable_size of NULL", malloc_usable_size(NULL) == 0, 0);
+
+    void *old = malloc(opaque(100));
+    FAILS("malloc, huge", malloc(huge))
+    FAILS("calloc, huge", calloc(huge, 1))
+    FAILS("calloc, overflow", calloc(huge, 4))
+    FAILS("realloc of NULL, huge", realloc(NULL, huge))
+    FAILS("realloc, huge", realloc(old, huge))
+    FAILS("reallocarray, overflow", reallocarray(old, huge, 4))
+    FAILS("reallocarray, huge", reallocarray(old, huge, 1))
+    FAILS("aligned_alloc, huge", aligned_alloc(64, huge))
+    FAILS("memalign, huge", memalign(64, huge))
+    FAILS("memalign, wild alignment", memalign(huge + 3, opaque(10)))
+    FAILS("valloc, huge", valloc(huge))
+    FAILS("pvalloc, huge", pvalloc(opaque(SIZE_MAX - 100)))
+    free(old);
+    static const size_t alignments[] = { 0, 1, 3, 4, 24, 100 };
+    for (size_t i = 0; i < sizeof alignments / sizeof *alignments; i++) {
+        void *p = (void *)&p;
+        errno = STRANGE;
+        int err = posix_memalign(&p, opaque(alignments[i]), opaque(10));
+        result("posix_memalign, bad alignment", false, err);
+        check(p == (void *)&p, "posix_memalign changed its argument");
+    }
+    void *p = NULL;
+    errno = STRANGE;
+    int err = posix_memalign(&p, 64, huge);
+    result("posix_memalign, huge", false, err);
+    printf("%d calls that succeeded changed errno\n", n_changed);
+    return 0;
+}
