@@ -1,0 +1,113 @@
+"""The demo and the set-up do what the README says."""
+
+import os
+import shutil
+import subprocess
+import sys
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from harness import BUILD, ROOT, PreloadTest, clean_env, temporary_directory  # noqa: E402
+import pprof_decode  # noqa: E402
+
+FORGETS = "cache_thumbnail_and_forget"
+
+
+def demo(build, **env):
+    return subprocess.run([ROOT / "scripts/demo"], env=clean_env(BUILD=os.path.relpath(build, ROOT), **env), cwd="/", timeout=300,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def processes_in(directory):
+    """Processes whose environment names `directory`."""
+    found = []
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if str(directory).encode() in Path(f"/proc/{entry}/environ").read_bytes() and int(entry) != os.getpid():
+                found.append(entry)
+        except OSError:
+            pass
+    return found
+
+
+class DemoTest(PreloadTest):
+    @classmethod
+    def setUpClass(cls):
+        subprocess.run(["make", "-s", f"BUILD={os.path.relpath(BUILD, ROOT)}", f"{os.path.relpath(BUILD, ROOT)}/demo/blobserver"],
+                       cwd=ROOT, check=True, timeout=300, stdin=subprocess.DEVNULL)
+
+    def setUp(self):
+        self.tmp = temporary_directory()
+
+    def test_the_function_that_forgets_is_first_in_both_tables(self):
+        done = demo(BUILD, TMPDIR=self.tmp)
+        out = done.stdout.decode()
+        self.assertEqual((done.returncode, done.stderr), (0, b""), out)
+        rows = [after.split()[-1] for line, after in zip(out.splitlines(), out.splitlines()[1:]) if "flat%" in line]
+        self.assertEqual(rows, [FORGETS, FORGETS], out)
+        self.assertEqual(processes_in(self.tmp), [])
+
+        files = sorted(self.tmp.glob("cprof-demo.*/*"))
+        self.assertEqual([file.name.split(".", 2)[2] for file in files], ["0001.heap.pb.gz", "0002.heap.pb.gz"])
+        for file in files:
+            self.assertIn(str(file), out.partition("Profiles:")[2])
+        half, whole = (pprof_decode.load(file).count(FORGETS, "inuse_space") for file in files)
+        self.assertTrue(1.2 < whole / half < 3.5, f"{half} bytes half way, {whole} at the end; 24 and 48 MiB are expected")
+
+    def test_a_table_with_another_first_row_fails_and_says_so(self):
+        build = self.tmp / "build"
+        shutil.copytree(BUILD / "demo", build / "demo")
+        shutil.copy(BUILD / "libcprof.so", build)
+        for row, reason in (("malloc", 'first row is "malloc", which is no function of tests/programs'),
+                            ("open_blob", "first row is open_blob, not the function that forgets"),
+                            ("", "first row")):
+            with self.subTest(row=row):
+                (build / "cprof").write_text(f"#!/bin/sh\necho ' flat  flat%   sum%  cum   cum%'\necho ' 1MB 1% 1% 1MB 1% {row}'\n")
+                (build / "cprof").chmod(0o755)
+                done = demo(build, TMPDIR=self.tmp)
+                self.assertEqual(done.returncode, 1, done.stdout)
+                self.assertIn(reason, done.stderr.decode())
+                self.assertEqual(processes_in(self.tmp), [])
+
+    def test_a_server_that_dies_fails_and_leaves_nothing_behind(self):
+        build = self.tmp / "build"
+        (build / "demo").mkdir(parents=True)
+        for name in ("libcprof.so", "cprof"):
+            shutil.copy(BUILD / name, build)
+        (build / "demo/blobserver").write_text("#!/bin/sh\nexit 3\n")
+        (build / "demo/blobserver").chmod(0o755)
+        done = demo(build, TMPDIR=self.tmp)
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertIn('before it said "half way"', done.stderr.decode())
+        self.assertEqual(processes_in(self.tmp), [])
+
+
+class DepsTest(unittest.TestCase):
+    def deps(self, *arguments):
+        return subprocess.run([ROOT / "scripts/deps", *arguments], stdin=subprocess.DEVNULL, timeout=60, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, env={**os.environ, "PATH": "/usr/bin:/bin"})
+
+    def test_the_list_is_one_package_per_line(self):
+        done = self.deps("--list")
+        self.assertEqual(done.returncode, 0)
+        for package in ("gcc", "libunwind-dev", "libprotobuf-c-dev", "zlib1g-dev", "golang-go"):
+            self.assertIn(package, done.stdout.decode().splitlines())
+
+    def test_an_unknown_option_is_refused(self):
+        done = self.deps("--lits")
+        self.assertEqual((done.returncode, done.stdout), (2, b""))
+        self.assertIn(b"usage", done.stderr)
+
+    @unittest.skipUnless(shutil.which("dpkg-query"), "no dpkg here")
+    def test_nothing_is_said_or_done_when_all_is_there(self):
+        wanted = subprocess.run(["dpkg-query", "-W", *self.deps("--list").stdout.decode().split()], stdout=subprocess.DEVNULL,
+                                stderr=subprocess.PIPE)
+        if wanted.returncode:
+            self.skipTest(f"something is missing here: {wanted.stderr.decode().strip()}")
+        done = self.deps()
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"", b""))
+
+
+if __name__ == "__main__":
+    unittest.main()
