@@ -292,7 +292,7 @@ def start(program, *args, env=None, cwd=None, stdin=b"", preexec=limit_core, sec
         settings.setdefault("CPROF_OUT", directory / "out")
     elif out is not False:
         settings.setdefault("CPROF_OUT", out)
-    return Process(_command(program, args), clean_env(LD_PRELOAD=LIBRARY, **settings, **(env or {})),
+    return Process(_command(program, args), clean_env(**{"LD_PRELOAD": LIBRARY, **settings, **(env or {})}),
                    cwd or directory, stdin, preexec, seconds, directory, pass_fds, capture)
 
 

@@ -78,6 +78,7 @@ class EveryFile(harness.PreloadTest):
             self.assertGreater(harness.agent_bytes(profile), 0)
 
     def test_never_holds_arguments_or_environment(self):
+        self.assertEqual(len(self.runs["known"].files()), 3)
         for file in self.runs["known"].files():
             self.assertNotIn(SECRET.encode(), gzip.decompress(file.path.read_bytes()))
 
@@ -144,9 +145,9 @@ class EveryFile(harness.PreloadTest):
 class Mappings(harness.PreloadTest):
     @classmethod
     def setUpClass(cls):
-        cls.run = preload("prints_maps", CPROF_HEAP_RATE=1)
+        cls.printed = preload("prints_maps", CPROF_HEAP_RATE=1)
         cls.expected = []
-        for line in cls.run.text().splitlines():
+        for line in cls.printed.text().splitlines():
             fields = line.split(None, 5)
             if not fields[1].startswith("r-x"):
                 continue
@@ -159,7 +160,7 @@ class Mappings(harness.PreloadTest):
                 cls.expected.append((start, limit, offset, path))
 
     def test_are_the_executable_lines_of_proc_self_maps(self):
-        heap = self.assert_ok(self.run).profile("heap")
+        heap = self.assert_ok(self.printed).profile("heap")
         found = {(m.start, m.limit, m.offset, m.file) for m in heap.mappings}
         expected = set(self.expected)
         hidden = {entry for entry in expected if re.search(r"libcprof|libunwind|liblzma", entry[3])}
@@ -167,12 +168,12 @@ class Mappings(harness.PreloadTest):
         self.assertLessEqual(expected - hidden, found, "a mapping is missing")
 
     def test_begin_with_the_executable_and_keep_the_vdso(self):
-        mappings = self.run.profile("heap").mappings
+        mappings = self.printed.profile("heap").mappings
         self.assertEqual(mappings[0].file, str(harness.victim("prints_maps")))
         self.assertIn("[vdso]", [mapping.file for mapping in mappings])
 
     def test_carry_the_build_id_of_their_file(self):
-        for mapping in self.run.profile("heap").mappings:
+        for mapping in self.printed.profile("heap").mappings:
             if not mapping.file.startswith("/"):
                 continue
             notes = subprocess.run(["readelf", "-n", mapping.file], stdout=subprocess.PIPE, check=True).stdout.decode()
@@ -181,7 +182,7 @@ class Mappings(harness.PreloadTest):
 
     def test_hold_addresses_inside_the_calls(self):
         """Return address - 1: the address belongs to the call instruction of the named function."""
-        heap = self.run.profile("heap")
+        heap = self.printed.profile("heap")
         sample = heap.with_function("duplicates")[0]
         location = [loc for loc in sample.locations if "duplicates" in loc.names()][0]
         symbols = subprocess.run(["nm", "-S", harness.victim("prints_maps")], stdout=subprocess.PIPE, check=True)

@@ -138,6 +138,18 @@ class Threads(harness.PreloadTest):
         self.assertEqual(run.profile("heap").count("on_small_stack"), 10 * 4 * 20 * 4)
         self.assertEqual(run.profile("heap").count("on_small_stack", "inuse_objects"), 0)
 
+    def test_with_nearly_full_stacks_run_on(self):
+        for rate in (1, 524288):
+            run = self.assert_ok(preload("nearly_full_stack", CPROF_HEAP_RATE=rate))
+            self.assertEqual(run.text(), "done\n")
+        heap = preload("nearly_full_stack", CPROF_HEAP_RATE=1).profile("heap")
+        self.assertEqual(heap.count("with_little_stack", "inuse_objects"), 0)
+
+    def test_may_be_cancelled(self):
+        run = self.assert_ok(preload("cancelled", CPROF_HEAP_RATE=1))
+        self.assertEqual(run.text(), "done\n")
+        self.assertEqual(run.profile("heap").count("freed_when_cancelled", "inuse_objects"), 0)
+
     def test_coroutines_are_unwound_on_their_own_stacks(self):
         run = self.assert_ok(preload("coroutines", CPROF_HEAP_RATE=1))
         heap = run.profile("heap")

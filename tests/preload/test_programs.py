@@ -212,6 +212,32 @@ class Runtimes(harness.PreloadTest):
         self.assertGreaterEqual(heap.by_any("inuse_space")["rust_keeps"], 200 * 1000)
 
 
+class Allocators(harness.PreloadTest):
+    def truth_under(self, preloads):
+        run = preload("truth", "50000", CPROF_HEAP_RATE=1, env={"LD_PRELOAD": preloads})
+        self.assertEqual((run.status, run.messages()), (0, []), run.stderr)
+        return run
+
+    def jemalloc(self):
+        listing = subprocess.run(["/sbin/ldconfig", "-p"], stdout=subprocess.PIPE, check=True).stdout.decode()
+        paths = [line.split()[-1] for line in listing.splitlines() if "libjemalloc.so.2 " in line]
+        if not paths:
+            self.skipTest("libjemalloc.so.2 is not installed")
+        return paths[0]
+
+    def test_jemalloc_behind_the_agent_is_used_and_counted(self):
+        run = self.truth_under(f"{harness.LIBRARY} {self.jemalloc()}")
+        heap = run.profile("heap")
+        truth = {line.split()[0]: tuple(map(int, line.split()[1:])) for line in run.text().splitlines()}
+        self.assertEqual({name: heap.all_values(name) for name in truth}, truth)
+
+    def test_jemalloc_before_the_agent_does_no_harm(self):
+        expected = harness.bare("truth", "50000", env={"LD_PRELOAD": self.jemalloc()})
+        run = preload("truth", "50000", CPROF_HEAP_RATE=1, env={"LD_PRELOAD": f"{self.jemalloc()} {harness.LIBRARY}"})
+        self.assertEqual((run.status, run.stdout), (0, expected.stdout))
+        run.check_all()
+
+
 class Tools(harness.PreloadTest):
     def test_git(self):
         tool("git")

@@ -49,6 +49,7 @@ class Agent(harness.PreloadTest):
     def test_never_shows_in_a_stack(self):
         for what in (("known",), ("truth", "20000"), ("cpp_names",), ("tls_destructors",), ("pthread_exit_main",)):
             run = preload(*what, CPROF_HEAP_RATE=1)
+            self.assertTrue(run.profile("heap").samples, what)
             for _, profile in run.check_all():
                 for sample in profile.samples:
                     for location in sample.locations:
