@@ -356,6 +356,12 @@ class Surroundings(harness.PreloadTest):
         self.assertLessEqual(len(run.messages()), 1, run.stderr)
         self.assertEqual(os.listdir(empty), [])
 
+    def test_a_program_that_forbids_itself_files_runs_on(self):
+        run = preload("seccomp_filter", CPROF_HEAP_RATE=1)
+        self.assertEqual((run.status, run.text()), (9, "done\n"), run.stderr)
+        self.assert_one_message(run, str(run.out), "Operation not permitted")
+        self.assertEqual(run.entries(), [])
+
     def test_a_small_file_size_limit_kills_nobody(self):
         for limit in (0, 100, 1000):
             def limited(limit=limit):

@@ -150,6 +150,9 @@ class Threads(harness.PreloadTest):
         self.assertEqual(run.text(), "done\n")
         self.assertEqual(run.profile("heap").count("freed_when_cancelled", "inuse_objects"), 0)
 
+    def test_find_all_their_keys(self):
+        harness.compare_bare(self, "keys_max")
+
     def test_coroutines_are_unwound_on_their_own_stacks(self):
         run = self.assert_ok(preload("coroutines", CPROF_HEAP_RATE=1))
         heap = run.profile("heap")

@@ -76,15 +76,15 @@ class Agent(harness.PreloadTest):
 class Modules(harness.PreloadTest):
     def test_of_a_dlopen_churn_keep_their_names_and_cost_little(self):
         plugins = [victim("libplug_a"), victim("libplug_b")]
-        run = self.assert_ok(preload("dlopen_churn", *plugins, "1000", CPROF_HEAP_RATE=1))
+        run = self.assert_ok(preload("dlopen_churn", *plugins, "2000", CPROF_HEAP_RATE=1))
         heap = run.profile("heap")
-        self.assertEqual(heap.all_values("plug_a_allocates"), (1000, 1000000, 0, 0))
-        self.assertEqual(heap.all_values("plug_b_allocates"), (1000, 2000000, 0, 0))
+        self.assertEqual(heap.all_values("plug_a_allocates"), (2000, 2000000, 0, 0))
+        self.assertEqual(heap.all_values("plug_b_allocates"), (2000, 4000000, 0, 0))
         for name in ("plug_a_allocates", "plug_b_allocates"):
             for sample in heap.with_function(name):
                 self.assertEqual(sample.functions()[:4], [name, "plug", "plug_once", "main"])
-        small = preload("dlopen_churn", *plugins, "100", CPROF_HEAP_RATE=1).profile("heap")
-        self.assertLess(harness.agent_bytes(heap), harness.agent_bytes(small) + (4 << 20))
+        small = preload("dlopen_churn", *plugins, "200", CPROF_HEAP_RATE=1).profile("heap")
+        self.assertLess(harness.agent_bytes(heap), harness.agent_bytes(small) + (512 << 10))
 
     def test_loaded_at_the_end_have_names_too(self):
         run = self.assert_ok(preload("plugin_stays", victim("libplug_a"), CPROF_HEAP_RATE=1))
