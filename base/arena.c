@@ -1,0 +1,103 @@
+/* arena - see arena.h. */
+#include "base/arena.h"
+
+#include "base/atomic.h"
+#include "base/compiler.h"
+#include "base/sys.h"
+
+enum { CHUNK_BYTES = 128 << 10, PAGE_BYTES = 4096, LINE_BYTES = 64 };
+
+struct chunk {
+    _Atomic size_t used; /* bytes from the start of the chunk; may pass CHUNK_BYTES */
+};
+
+static _Atomic size_t cap;
+static _Atomic size_t used;
+static _Atomic uint64_t n_refused;
+static struct chunk *_Atomic current;
+
+void arena_set_cap(size_t cap_bytes)
+{
+    store_relaxed(&cap, cap_bytes);
+}
+
+size_t arena_cap_bytes(void)
+{
+    return load_relaxed(&cap);
+}
+
+static size_t round_up(size_t size, size_t unit)
+{
+    return (size + unit - 1) & ~(unit - 1);
+}
+
+static void *refuse(void)
+{
+    add_relaxed(&n_refused, 1);
+    return NULL;
+}
+
+void *arena_map(size_t size)
+{
+    size = round_up(size, PAGE_BYTES);
+    if (size == 0 || size > load_relaxed(&cap))
+        return refuse();
+    if (add_relaxed(&used, size) + size > load_relaxed(&cap)) {
+        sub_relaxed(&used, size);
+        return refuse();
+    }
+    void *at = sys_mmap(NULL, size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (sys_is_error(at)) {
+        sub_relaxed(&used, size);
+        return refuse();
+    }
+    return at;
+}
+
+void arena_unmap(void *at, size_t size)
+{
+    if (!at)
+        return;
+    size = round_up(size, PAGE_BYTES);
+    sys_munmap(at, size);
+    sub_relaxed(&used, size);
+}
+
+/* A new chunk whose first piece is the caller's; it becomes the current one unless another
+ * thread was faster, then only the loser's piece is used of it. */
+static COLD void *alloc_from_new_chunk(struct chunk *full, size_t size)
+{
+    struct chunk *chunk = arena_map(CHUNK_BYTES);
+
+    if (!chunk)
+        return NULL;
+    store_relaxed(&chunk->used, LINE_BYTES + size);
+    cas_acq_rel(&current, &full, chunk); /* pairs with load_acquire in arena_alloc */
+    return (char *)chunk + LINE_BYTES;
+}
+
+void *arena_alloc(size_t size)
+{
+    size = round_up(size, LINE_BYTES);
+    if (size > CHUNK_BYTES / 4)
+        return arena_map(size);
+
+    struct chunk *chunk = load_acquire(&current); /* pairs with cas_acq_rel above */
+    if (chunk) {
+        const size_t at = add_relaxed(&chunk->used, size);
+        if (at + size <= CHUNK_BYTES)
+            return (char *)chunk + at;
+    }
+    return alloc_from_new_chunk(chunk, size);
+}
+
+size_t arena_used_bytes(void)
+{
+    return load_relaxed(&used);
+}
+
+uint64_t arena_n_refused(void)
+{
+    return load_relaxed(&n_refused);
+}

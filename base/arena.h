@@ -1,0 +1,31 @@
+/* arena - all memory of the agent: mmap, never malloc, under one hard cap.
+ *
+ * Two sizes of service.  arena_map() gives whole pages of their own and takes them back.
+ * arena_alloc() cuts small pieces from 128 KiB chunks; pieces are never given back, so what it
+ * returns stays valid for the life of the process.  Both count against the cap: over it they
+ * return NULL and the refusal is counted; the caller drops its work and says so.
+ *
+ * Lock-free: a piece is taken with one atomic add, a chunk is published with one CAS.  A fork in
+ * the middle loses at most one piece.  Any thread, signal-safe. */
+#ifndef CPROF_BASE_ARENA_H
+#define CPROF_BASE_ARENA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Before the first call the cap is 0 and everything is refused. */
+void arena_set_cap(size_t cap_bytes);
+size_t arena_cap_bytes(void);
+
+/* `size` zeroed bytes aligned to 64, or NULL. */
+void *arena_alloc(size_t size);
+
+/* `size` bytes, rounded up to pages, zeroed, untouched until used; or NULL. */
+void *arena_map(size_t size);
+void arena_unmap(void *at, size_t size);
+
+/* Bytes mapped now; calls that the cap or the kernel refused so far. */
+size_t arena_used_bytes(void);
+uint64_t arena_n_refused(void);
+
+#endif

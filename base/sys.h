@@ -1,0 +1,162 @@
+/* sys - raw system calls.
+ *
+ * libc's wrappers set errno, are cancellation points and can be interposed, by the program or
+ * by ourselves.  These are none of that: they return what the kernel returns, -errno on
+ * failure.  Signal-safe, callable anywhere.
+ *
+ * To add a call: one line, with the kernel's types (man 2 NAME). */
+#ifndef CPROF_BASE_SYS_H
+#define CPROF_BASE_SYS_H
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#if defined(__x86_64__)
+static inline long sys_call6(long n, long a, long b, long c, long d, long e, long f)
+{
+    long ret;
+    register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = e;
+    register long r9 __asm__("r9") = f;
+
+    __asm__ volatile("syscall"
+                     : "=a"(ret)
+                     : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+    return ret;
+}
+#elif defined(__aarch64__)
+static inline long sys_call6(long n, long a, long b, long c, long d, long e, long f)
+{
+    register long x8 __asm__("x8") = n;
+    register long x0 __asm__("x0") = a;
+    register long x1 __asm__("x1") = b;
+    register long x2 __asm__("x2") = c;
+    register long x3 __asm__("x3") = d;
+    register long x4 __asm__("x4") = e;
+    register long x5 __asm__("x5") = f;
+
+    __asm__ volatile("svc 0"
+                     : "+r"(x0)
+                     : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+                     : "memory");
+    return x0;
+}
+#else
+#error "cprof: no system calls for this machine in base/sys.h"
+#endif
+
+#define SYS_CALL(n, ...)  SYS_CALL_(n, __VA_ARGS__, 0, 0, 0, 0, 0, 0)
+#define SYS_CALL_(n, a, b, c, d, e, f, ...) \
+    sys_call6(n, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+
+/* The kernel's sigset: one bit per signal, 64 of them. */
+typedef uint64_t sys_sigset;
+
+static inline void *sys_mmap(void *at, size_t size, int prot, int flags, int fd, off_t offset)
+{
+    return (void *)SYS_CALL(SYS_mmap, at, size, prot, flags, fd, offset);
+}
+/* mmap() returns an address or -errno in one value. */
+static inline int sys_is_error(const void *address)
+{
+    return (uintptr_t)address > (uintptr_t)-4096;
+}
+static inline int sys_munmap(void *at, size_t size)
+{
+    return (int)SYS_CALL(SYS_munmap, at, size);
+}
+static inline int sys_madvise(void *at, size_t size, int advice)
+{
+    return (int)SYS_CALL(SYS_madvise, at, size, advice);
+}
+static inline int sys_openat(int dir, const char *path, int flags, int mode)
+{
+    return (int)SYS_CALL(SYS_openat, dir, path, flags, mode);
+}
+static inline int sys_close(int fd)
+{
+    return (int)SYS_CALL(SYS_close, fd);
+}
+static inline ssize_t sys_read(int fd, void *data, size_t size)
+{
+    return SYS_CALL(SYS_read, fd, data, size);
+}
+static inline ssize_t sys_write(int fd, const void *data, size_t size)
+{
+    return SYS_CALL(SYS_write, fd, data, size);
+}
+static inline int sys_fcntl(int fd, int command, long arg)
+{
+    return (int)SYS_CALL(SYS_fcntl, fd, command, arg);
+}
+static inline int sys_fstat(int fd, struct stat *st)
+{
+    return (int)SYS_CALL(SYS_newfstatat, fd, "", st, AT_EMPTY_PATH);
+}
+static inline int sys_stat(const char *path, struct stat *st)
+{
+    return (int)SYS_CALL(SYS_newfstatat, AT_FDCWD, path, st, 0);
+}
+static inline int sys_mkdir(const char *path, int mode)
+{
+    return (int)SYS_CALL(SYS_mkdirat, AT_FDCWD, path, mode);
+}
+static inline int sys_access(const char *path, int mode)
+{
+    return (int)SYS_CALL(SYS_faccessat, AT_FDCWD, path, mode);
+}
+static inline int sys_rename(const char *from, const char *to)
+{
+    return (int)SYS_CALL(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+static inline int sys_unlink(const char *path)
+{
+    return (int)SYS_CALL(SYS_unlinkat, AT_FDCWD, path, 0);
+}
+static inline ssize_t sys_readlink(const char *path, char *ret_target, size_t size)
+{
+    return SYS_CALL(SYS_readlinkat, AT_FDCWD, path, ret_target, size);
+}
+/* Bytes of the path with its NUL. */
+static inline ssize_t sys_getcwd(char *ret_path, size_t size)
+{
+    return SYS_CALL(SYS_getcwd, ret_path, size);
+}
+static inline int sys_getpid(void)
+{
+    return (int)SYS_CALL(SYS_getpid, 0);
+}
+static inline int sys_gettid(void)
+{
+    return (int)SYS_CALL(SYS_gettid, 0);
+}
+static inline int sys_tgkill(int pid, int tid, int signal)
+{
+    return (int)SYS_CALL(SYS_tgkill, pid, tid, signal);
+}
+static inline ssize_t sys_getrandom(void *ret_data, size_t size, unsigned flags)
+{
+    return SYS_CALL(SYS_getrandom, ret_data, size, flags);
+}
+/* Sets the calling thread's signal mask; old may be NULL. */
+static inline int sys_sigmask(int how, const sys_sigset *set, sys_sigset *ret_old)
+{
+    return (int)SYS_CALL(SYS_rt_sigprocmask, how, set, ret_old, sizeof *set);
+}
+static inline int sys_sigaltstack(const stack_t *stack, stack_t *ret_old)
+{
+    return (int)SYS_CALL(SYS_sigaltstack, stack, ret_old);
+}
+static inline int sys_futex(const void *word, int op, uint32_t value)
+{
+    return (int)SYS_CALL(SYS_futex, word, op, value, 0);
+}
+
+#endif
