@@ -409,9 +409,9 @@ def check_valid(profile, symbols=True):
     rule(profile.period >= 0, f"period {profile.period}")
     if profile.default_sample_type:
         rule(profile.default_sample_type in names, f"default type {profile.default_sample_type} is none of {names}")
-    for field, what in ((9, "time_nanos"), (11, "period_type"), (12, "period")):
+    for field, what in ((9, "time_nanos"), (11, "period_type")):
         rule(profile.field_counts.get(field, 0) == 1, f"{what} is there {profile.field_counts.get(field, 0)} times")
-    for field, what in ((10, "duration_nanos"), (14, "default_sample_type")):
+    for field, what in ((10, "duration_nanos"), (12, "period"), (14, "default_sample_type")):
         rule(profile.field_counts.get(field, 0) <= 1, f"{what} is there {profile.field_counts.get(field, 0)} times")
     rule(1577836800 * 10**9 < profile.time_nanos < 7258118400 * 10**9, f"time_nanos {profile.time_nanos}")
     rule(profile.duration_nanos >= 0, f"duration_nanos {profile.duration_nanos}")
