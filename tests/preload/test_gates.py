@@ -162,13 +162,36 @@ class SymbolsTest(GateTest):
 
 
 class DocumentationTest(GateTest):
-    def test_settings_that_are_not_documented_are_caught(self):
-        for name in ("agent/config.def", "docs/environment.md"):
-            self.write(name, (ROOT / name).read_text())
-        self.assert_passes(run(ROOT / "scripts/docs-from-def", "--check", self.tree))
-        text = (self.tree / "docs/environment.md").read_text()
-        self.write("docs/environment.md", text.replace("CPROF_HEAP_RATE", "CPROF_HEAP_RAT"))
-        self.assert_catches(run(ROOT / "scripts/docs-from-def", "--check", self.tree), "CPROF_HEAP_RAT", "scripts/docs-from-def")
+    LINE = 'OPTION(size, heap_rate_bytes, "512k", "CPROF_HEAP_RATE", "bytes" " between samples")\n'
+
+    def setUp(self):
+        super().setUp()
+        (self.tree / "docs").mkdir()
+        self.write("agent/config.def", self.LINE + 'OPTION_LATER(text, http, "", "CPROF_HTTP", "a|b")\n')
+        self.assert_passes(run(ROOT / "scripts/docs-from-def", self.tree))
+
+    def gate(self):
+        return run(ROOT / "scripts/docs-from-def", "--check", self.tree)
+
+    def test_the_table_becomes_a_page(self):
+        page = (self.tree / "docs/environment.md").read_text()
+        self.assertIn("| `CPROF_HEAP_RATE` | `512k` | bytes: ", page.partition("not built yet")[0])
+        self.assertIn("| bytes between samples |", page)
+        self.assertIn("| `CPROF_HTTP` | unset | text | a\\|b |", page.partition("not built yet")[2])
+        self.assert_passes(self.gate())
+
+    def test_a_page_that_differs_or_is_missing_is_caught(self):
+        page = self.tree / "docs/environment.md"
+        page.write_text(page.read_text().replace("CPROF_HEAP_RATE", "CPROF_HEAP_RAT"))
+        self.assert_catches(self.gate(), "CPROF_HEAP_RAT`", "run scripts/docs-from-def")
+        page.unlink()
+        self.assert_catches(self.gate(), "run scripts/docs-from-def")
+
+    def test_lines_that_are_not_understood_are_caught(self):
+        for line in ('OPTION(size, memory_bytes, 64 << 20, "CPROF_MEMORY", "cap")\n', 'OPTION(colour, c, "", "CPROF_C", "c")\n'):
+            with self.subTest(line=line):
+                self.write("agent/config.def", self.LINE + line)
+                self.assert_catches(self.gate(), "of 2 lines understood")
 
 
 class CountingTest(GateTest):
