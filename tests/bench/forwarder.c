@@ -1,0 +1,69 @@
+/* forwarder - a preload that only passes the heap's calls on: the least that any wrapper can cost.
+ *
+ * Each pointer starts at a resolver, because ld.so calls malloc before any constructor has run. */
+#include <dlfcn.h>
+#include <stddef.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+static void *resolve_malloc(size_t size);
+static void *resolve_calloc(size_t n, size_t size);
+static void *resolve_realloc(void *p, size_t size);
+static void resolve_free(void *p);
+
+static void *(*real_malloc)(size_t) = resolve_malloc;
+static void *(*real_calloc)(size_t, size_t) = resolve_calloc;
+static void *(*real_realloc)(void *, size_t) = resolve_realloc;
+static void (*real_free)(void *) = resolve_free;
+
+static void __attribute__((constructor)) resolve(void)
+{
+    *(void **)&real_malloc = dlsym(RTLD_NEXT, "malloc");
+    *(void **)&real_calloc = dlsym(RTLD_NEXT, "calloc");
+    *(void **)&real_realloc = dlsym(RTLD_NEXT, "realloc");
+    *(void **)&real_free = dlsym(RTLD_NEXT, "free");
+}
+
+static void *resolve_malloc(size_t size)
+{
+    resolve();
+    return real_malloc(size);
+}
+
+static void *resolve_calloc(size_t n, size_t size)
+{
+    resolve();
+    return real_calloc(n, size);
+}
+
+static void *resolve_realloc(void *p, size_t size)
+{
+    resolve();
+    return real_realloc(p, size);
+}
+
+static void resolve_free(void *p)
+{
+    resolve();
+    real_free(p);
+}
+
+EXPORT void *malloc(size_t size)
+{
+    return real_malloc(size);
+}
+
+EXPORT void *calloc(size_t n, size_t size)
+{
+    return real_calloc(n, size);
+}
+
+EXPORT void *realloc(void *p, size_t size)
+{
+    return real_realloc(p, size);
+}
+
+EXPORT void free(void *p)
+{
+    real_free(p);
+}
