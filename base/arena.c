@@ -5,10 +5,10 @@
 #include "base/compiler.h"
 #include "base/sys.h"
 
-enum { CHUNK_BYTES = 128 << 10, PAGE_BYTES = 4096, LINE_BYTES = 64 };
+enum { CHUNK_BYTES = 128 << 10, PAGE_BYTES = 4096, LINE_BYTES = 64, WORD_BYTES = 16 };
 
 struct chunk {
-    _Atomic size_t used; /* bytes from the start of the chunk; may pass CHUNK_BYTES */
+    _Atomic size_t used; /* bytes from the start of the chunk */
 };
 
 static _Atomic size_t cap;
@@ -79,15 +79,20 @@ static COLD void *alloc_from_new_chunk(struct chunk *full, size_t size)
 
 void *arena_alloc(size_t size)
 {
-    size = round_up(size, LINE_BYTES);
+    const size_t unit = size < LINE_BYTES ? WORD_BYTES : LINE_BYTES;
+
+    size = round_up(size, WORD_BYTES);
     if (size > CHUNK_BYTES / 4)
         return arena_map(size);
 
     struct chunk *chunk = load_acquire(&current); /* pairs with cas_acq_rel above */
     if (chunk) {
-        const size_t at = add_relaxed(&chunk->used, size);
-        if (at + size <= CHUNK_BYTES)
-            return (char *)chunk + at;
+        size_t at = load_relaxed(&chunk->used), start;
+        do {
+            start = round_up(at, unit);
+        } while (start + size <= CHUNK_BYTES && !cas_relaxed(&chunk->used, &at, start + size));
+        if (start + size <= CHUNK_BYTES)
+            return (char *)chunk + start;
     }
     return alloc_from_new_chunk(chunk, size);
 }

@@ -5,7 +5,7 @@
  * returns stays valid for the life of the process.  Both count against the cap: over it they
  * return NULL and the refusal is counted; the caller drops its work and says so.
  *
- * Lock-free: a piece is taken with one atomic add, a chunk is published with one CAS.  A fork in
+ * Lock-free: a piece is taken with one CAS, a chunk is published with one CAS.  A fork in
  * the middle loses at most one piece.  Any thread, signal-safe. */
 #ifndef CPROF_BASE_ARENA_H
 #define CPROF_BASE_ARENA_H
@@ -17,7 +17,7 @@
 void arena_set_cap(size_t cap_bytes);
 size_t arena_cap_bytes(void);
 
-/* `size` zeroed bytes aligned to 64, or NULL. */
+/* `size` zeroed bytes aligned to 16, from 64 bytes on to 64; or NULL. */
 void *arena_alloc(size_t size);
 
 /* `size` bytes, rounded up to pages, zeroed, untouched until used; or NULL. */

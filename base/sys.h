@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <time.h>
 
 #if defined(__x86_64__)
@@ -88,6 +89,10 @@ static inline ssize_t sys_read(int fd, void *data, size_t size)
 {
     return SYS_CALL(SYS_read, fd, data, size);
 }
+static inline ssize_t sys_pread(int fd, void *data, size_t size, off_t offset)
+{
+    return SYS_CALL(SYS_pread64, fd, data, size, offset);
+}
 static inline ssize_t sys_write(int fd, const void *data, size_t size)
 {
     return SYS_CALL(SYS_write, fd, data, size);
@@ -149,6 +154,23 @@ static inline ssize_t sys_getrandom(void *ret_data, size_t size, unsigned flags)
 static inline int sys_sigmask(int how, const sys_sigset *set, sys_sigset *ret_old)
 {
     return (int)SYS_CALL(SYS_rt_sigprocmask, how, set, ret_old, sizeof *set);
+}
+/* Takes a pending signal of the set, without waiting. Its number, or -EAGAIN. */
+static inline int sys_sigtimedwait_now(const sys_sigset *set)
+{
+    static const struct timespec now = {0, 0};
+
+    return (int)SYS_CALL(SYS_rt_sigtimedwait, set, NULL, &now, sizeof *set);
+}
+static inline int sys_nanosleep_ns(long ns)
+{
+    const struct timespec time = {ns / 1000000000, ns % 1000000000};
+
+    return (int)SYS_CALL(SYS_nanosleep, &time, NULL);
+}
+static inline int sys_uname(struct utsname *ret_system)
+{
+    return (int)SYS_CALL(SYS_uname, ret_system);
 }
 static inline int sys_sigaltstack(const stack_t *stack, stack_t *ret_old)
 {

@@ -1,0 +1,72 @@
+/* agent - see agent.h. */
+#include "agent/agent.h"
+
+#include <errno.h>
+
+#include "agent/config.h"
+#include "agent/dump.h"
+#include "agent/heap.h"
+#include "agent/modules.h"
+#include "agent/process.h"
+#include "agent/profile.h"
+#include "agent/stack.h"
+#include "agent/trigger.h"
+#include "base/arena.h"
+#include "base/log.h"
+#include "base/real.h"
+#include "base/text.h"
+
+enum { MEMORY_BYTES = 64 << 20 }; /* until the settings are read */
+
+static int is_active;
+
+int agent_is_active(void)
+{
+    return is_active;
+}
+
+static void start_heap(const struct config *config)
+{
+    const bool is_on = !config->is_off && config->profiles & CONFIG_HEAP;
+
+    heap_set_depth((uint32_t)config->depth);
+    if (is_on && config->heap_rate_bytes && stack_init() < 0)
+        log_warn("stacks: libunwind.so.8: %s; samples are counted under [no stack]",
+                 text_errno(ENOENT));
+    heap_init(is_on ? config->heap_rate_bytes : 0);
+}
+
+static void start(const char *const *environment)
+{
+    struct config config;
+
+    log_init();
+    const char *missing = real_resolve();
+    if (missing) {
+        log_warn("start: %s: not found behind this library; cprof is off", missing);
+        return;
+    }
+    arena_set_cap(MEMORY_BYTES);
+    process_init();
+    process_self();
+    modules_init();
+    profile_init();
+    config_read(&config, environment);
+    arena_set_cap(config.memory_bytes);
+    log_configure((enum log_level)config.log_level,
+                  config.log[0] == '/' ? config.log : NULL);
+    start_heap(&config);
+    dump_init(&config, environment);
+    trigger_init(&config);
+    is_active = 1;
+}
+
+__attribute__((constructor)) static void on_load(int argc, char **argv, char **environment)
+{
+    const int saved_errno = errno;
+
+    (void)argc;
+    (void)argv;
+    start((const char *const *)environment);
+    errno = saved_errno;
+}

@@ -1,0 +1,449 @@
+/* config - see config.h. */
+#include "agent/config.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+
+#include "agent/stack.h"
+#include "base/arena.h"
+#include "base/compiler.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "base/text.h"
+
+/* ---- values ---- */
+
+struct unit {
+    const char *text;
+    uint64_t factor;
+};
+
+static int parse_with_unit(const char *text, const struct unit *units, size_t n_units,
+                           uint64_t *ret_value)
+{
+    uint64_t value;
+    const int err = text_parse_u64(&text, &value);
+
+    if (err < 0)
+        return err;
+    for (size_t i = 0; i < n_units; i++) {
+        if (strcmp(text, units[i].text) != 0)
+            continue;
+        return __builtin_mul_overflow(value, units[i].factor, ret_value) ? -ERANGE : 0;
+    }
+    return -EINVAL;
+}
+
+int config_parse_size(const char *text, uint64_t *ret_bytes)
+{
+    static const struct unit units[] = {
+        {"", 1},       {"k", 1 << 10}, {"K", 1 << 10}, {"m", 1 << 20},
+        {"M", 1 << 20}, {"g", 1 << 30}, {"G", 1 << 30},
+    };
+    return parse_with_unit(text, units, COUNT_OF(units), ret_bytes);
+}
+
+int config_parse_ns(const char *text, uint64_t *ret_ns)
+{
+    static const struct unit units[] = {
+        {"ns", 1}, {"us", 1000}, {"ms", 1000000}, {"s", 1000000000}, {"m", 60000000000},
+        {"h", 3600000000000},
+    };
+    if (strcmp(text, "0") == 0) {
+        *ret_ns = 0;
+        return 0;
+    }
+    return parse_with_unit(text, units, COUNT_OF(units), ret_ns);
+}
+
+static int parse_number(const char *text, uint64_t *ret_value)
+{
+    static const struct unit units[] = {{"", 1}};
+
+    return parse_with_unit(text, units, COUNT_OF(units), ret_value);
+}
+
+/* RTMIN+n and RTMAX-n count as the program does: libc keeps the first two real-time signals. */
+int config_parse_signal(const char *text, int *ret_signal)
+{
+    static const struct {
+        const char *name;
+        int number;
+    } names[] = {{"none", 0}, {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"RTMIN", 34}, {"RTMAX", 64}};
+    uint64_t n;
+
+    if (text_starts_with(text, "SIG"))
+        text += 3;
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        if (strcmp(text, names[i].name) == 0) {
+            *ret_signal = names[i].number;
+            return 0;
+        }
+    }
+    if (!text_starts_with(text, "RTMIN+") && !text_starts_with(text, "RTMAX-"))
+        return -EINVAL;
+    const int err = parse_number(text + 6, &n);
+    if (err < 0 || n > 30)
+        return -EINVAL;
+    *ret_signal = text[5] == '+' ? 34 + (int)n : 64 - (int)n;
+    return 0;
+}
+
+
+
+static const struct {
+    const char *name;
+    uint32_t bit;
+} profile_names[] = {
+    {"heap", CONFIG_HEAP},   {"allocs", CONFIG_HEAP},         {"heap_peak", CONFIG_HEAP},
+    {"mutex", CONFIG_MUTEX}, {"block", CONFIG_BLOCK},         {"threadcreate", CONFIG_THREADCREATE},
+    {"blob", CONFIG_BLOB},   {"connection", CONFIG_CONNECTION}, {"fd", CONFIG_FD},
+    {"profile", CONFIG_CPU},
+    {"all", 0xff},           {"none", 0},
+};
+
+enum { DEFAULT_PROFILES = CONFIG_HEAP | CONFIG_THREADCREATE | CONFIG_MUTEX | CONFIG_BLOCK |
+                          CONFIG_CONNECTION | CONFIG_BLOB };
+
+/* Length of the name at `text`: up to a comma or the end. */
+static int find_profile(const char *text, size_t size, uint32_t *ret_bit)
+{
+    for (size_t i = 0; i < COUNT_OF(profile_names); i++) {
+        const char *name = profile_names[i].name;
+        if (strlen(name) == size && memcmp(name, text, size) == 0) {
+            *ret_bit = profile_names[i].bit;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+/* A list that begins with + or - changes the default, any other replaces it. */
+int config_parse_list(const char *text, uint32_t *ret_profiles)
+{
+    uint32_t profiles = *text == '+' || *text == '-' ? DEFAULT_PROFILES : 0;
+
+    while (*text) {
+        const bool takes_off = *text == '-';
+        uint32_t bit;
+        text += *text == '+' || *text == '-';
+        const size_t size = strcspn(text, ",");
+        const int err = find_profile(text, size, &bit);
+        if (err < 0)
+            return err;
+        profiles = takes_off ? profiles & ~bit : profiles | bit;
+        text += size;
+        if (*text == ',' && !*++text)
+            return -EINVAL;
+    }
+    *ret_profiles = profiles;
+    return 0;
+}
+
+static int parse_word(const char *text, const char *const *words, size_t n, int *ret_word)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(text, words[i]) == 0) {
+            *ret_word = (int)i;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+/* ---- one function per type of config.def ---- */
+
+static int read_size(const char *text, config_size *ret)
+{
+    return config_parse_size(text, ret);
+}
+
+static int read_ns(const char *text, config_ns *ret)
+{
+    return config_parse_ns(text, ret);
+}
+
+static int read_count(const char *text, config_count *ret)
+{
+    return parse_number(text, ret);
+}
+
+static int read_flag(const char *text, config_flag *ret)
+{
+    static const char *const words[] = {"0", "1"};
+    int word;
+    const int err = parse_word(text, words, COUNT_OF(words), &word);
+
+    if (err == 0)
+        *ret = word;
+    return err;
+}
+
+static int read_text(const char *text, config_text *ret)
+{
+    const size_t size = strlen(text) + 1;
+    char *copy = arena_alloc(size);
+
+    if (!copy)
+        return -ENOMEM;
+    *ret = memcpy(copy, text, size);
+    return 0;
+}
+
+static int read_list(const char *text, config_list *ret)
+{
+    return config_parse_list(text, ret);
+}
+
+static int read_signal(const char *text, config_signal *ret)
+{
+    return config_parse_signal(text, ret);
+}
+
+static int read_symbols(const char *text, config_symbols *ret)
+{
+    static const char *const words[] = {"symtab", "off"};
+
+    return parse_word(text, words, COUNT_OF(words), ret);
+}
+
+static int read_level(const char *text, config_level *ret)
+{
+    static const char *const words[] = {"error", "warn", "info", "debug"};
+
+    return parse_word(text, words, COUNT_OF(words), ret);
+}
+
+/* ---- the table ---- */
+
+#define FORM_size    "bytes such as 64, 512k, 2m or 1g"
+#define FORM_ns      "a time with its unit such as 1ns, 100us, 50ms, 10s or 5m, or 0"
+#define FORM_count   "a whole number"
+#define FORM_flag    "0 or 1"
+#define FORM_text    "a text"
+#define FORM_list    "names of profiles, all, none, +name or -name, separated by commas"
+#define FORM_signal  "USR1, USR2, RTMIN+n, RTMAX-n or none"
+#define FORM_symbols "symtab or off"
+#define FORM_level   "error, warn, info or debug"
+
+struct option {
+    const char *name; /* CPROF_KEY */
+    const char *by_default;
+    const char *form;
+    bool is_built;
+};
+
+#define OPTION(type, field, by_default, name, help)       OPTION_(type, by_default, name, true)
+#define OPTION_LATER(type, field, by_default, name, help) OPTION_(type, by_default, name, false)
+#define OPTION_(type, by_default, name, is_built)         {name, by_default, FORM_##type, is_built},
+static const struct option options[] = {
+#include "agent/config.def"
+};
+#undef OPTION
+#undef OPTION_LATER
+
+/* The value of option number `index`; 0 or -errno. */
+static int read_option(struct config *config, size_t index, const char *text)
+{
+    size_t i = 0;
+
+#define OPTION(type, field, by_default, name, help) \
+    if (i++ == index) \
+        return read_##type(text, &config->field);
+#define OPTION_LATER(type, field, by_default, name, help) \
+    OPTION(type, field, by_default, name, help)
+#include "agent/config.def"
+#undef OPTION
+#undef OPTION_LATER
+    return -EINVAL;
+}
+
+/* ---- sources ---- */
+
+struct reading {
+    struct config *config;
+    size_t n_complaints;
+};
+
+static void complain_unknown(struct reading *reading, const char *name)
+{
+    const char *nearest = options[0].name;
+
+    for (size_t i = 1; i < COUNT_OF(options); i++)
+        if (text_distance(name, options[i].name) < text_distance(name, nearest))
+            nearest = options[i].name;
+    log_warn("config: %s: unknown setting, ignored; did you mean %s?", name, nearest);
+    reading->n_complaints++;
+}
+
+static void complain_value(struct reading *reading, const struct option *option,
+                           const char *text, int err)
+{
+    log_warn("config: %s=%s: %s; accepted: %s; using the default %s", option->name, text,
+             text_errno(-err), option->form, *option->by_default ? option->by_default : "(none)");
+    reading->n_complaints++;
+}
+
+static void set_option(struct reading *reading, const char *name, const char *text)
+{
+    for (size_t i = 0; i < COUNT_OF(options); i++) {
+        if (strcmp(options[i].name, name) != 0)
+            continue;
+        const int err = read_option(reading->config, i, text);
+        if (err < 0) {
+            complain_value(reading, &options[i], text, err);
+        } else if (!options[i].is_built) {
+            log_warn("config: %s=%s: not yet built; the setting has no effect", name, text);
+            reading->n_complaints++;
+        }
+        return;
+    }
+    complain_unknown(reading, name);
+}
+
+/* key=value with the key in any case, at[0..size). */
+static void set_pair(struct reading *reading, const char *at, size_t size)
+{
+    static const char prefix[] = "CPROF_";
+    char pair[PATH_MAX + 64];
+    struct text text;
+
+    text_init(&text, pair, sizeof pair);
+    text_add(&text, prefix);
+    text_add_bytes(&text, at, size);
+    char *equals = strchr(pair, '=');
+    if (!equals || text.cut) {
+        log_warn("config: %s: not a setting; accepted: key=value", pair + strlen(prefix));
+        reading->n_complaints++;
+        return;
+    }
+    *equals = '\0';
+    for (char *c = pair; *c; c++)
+        if (*c >= 'a' && *c <= 'z')
+            *c = (char)(*c - 'a' + 'A');
+    set_option(reading, pair, equals + 1);
+}
+
+/* CPROF=key=value,key=value: a piece without '=' belongs to the value before it. */
+static void read_shorthand(struct reading *reading, const char *at)
+{
+    if (strcmp(at, "off") == 0) {
+        reading->config->is_off = true;
+        return;
+    }
+    while (*at) {
+        size_t size = strcspn(at, ",");
+        for (;;) {
+            const char *next = at + size;
+            if (*next != ',' || !next[1] || memchr(next + 1, '=', strcspn(next + 1, ",")))
+                break;
+            size += 1 + strcspn(next + 1, ",");
+        }
+        set_pair(reading, at, size);
+        at += size;
+        at += *at == ',';
+    }
+}
+
+static void read_lines(struct reading *reading, const char *at)
+{
+    while (*at) {
+        const size_t size = strcspn(at, "\n");
+        size_t begin = 0, end = size;
+        while (begin < end && (at[begin] == ' ' || at[begin] == '\t'))
+            begin++;
+        while (end > begin && (at[end - 1] == ' ' || at[end - 1] == '\t' || at[end - 1] == '\r'))
+            end--;
+        if (begin < end && at[begin] != '#')
+            set_pair(reading, at + begin, end - begin);
+        at += size;
+        at += *at == '\n';
+    }
+}
+
+static void read_file(struct reading *reading, const char *path)
+{
+    enum { FILE_BYTES_MAX = 64 << 10 };
+    char *data = arena_map(FILE_BYTES_MAX);
+    const int fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY, 0);
+    ssize_t n = fd < 0 ? fd : data ? sys_read(fd, data, FILE_BYTES_MAX - 1) : -ENOMEM;
+
+    if (fd >= 0)
+        sys_close(fd);
+    if (n < 0) {
+        log_warn("config: CPROF_CONFIG=%s: %s; the file is ignored", path, text_errno((int)-n));
+        reading->n_complaints++;
+    } else {
+        read_lines(reading, data);
+    }
+    arena_unmap(data, FILE_BYTES_MAX);
+}
+
+static void read_environment(struct reading *reading, const char *const *environment)
+{
+    char name[64];
+    struct text text;
+
+    for (; *environment; environment++) {
+        const char *entry = *environment;
+        const char *equals = strchr(entry, '=');
+        if (!equals || !text_starts_with(entry, "CPROF_"))
+            continue;
+        text_init(&text, name, sizeof name);
+        text_add_bytes(&text, entry, (size_t)(equals - entry));
+        if (strcmp(name, "CPROF_CONFIG") != 0)
+            set_option(reading, name, equals + 1);
+    }
+}
+
+static const char *find_variable(const char *const *environment, const char *name)
+{
+    const size_t size = strlen(name);
+
+    for (; *environment; environment++)
+        if (strncmp(*environment, name, size) == 0 && (*environment)[size] == '=')
+            return *environment + size + 1;
+    return NULL;
+}
+
+/* Values that are well-formed and make no sense. */
+static void check_ranges(struct reading *reading)
+{
+    enum { LEAST_MEMORY = 256 << 10 };
+    struct config *config = reading->config;
+
+    if (config->depth < 1 || config->depth > STACK_DEPTH_MAX) {
+        log_warn("config: CPROF_DEPTH=%lu: %s; accepted: 1 to 1024; using the default 128",
+                 config->depth, text_errno(ERANGE));
+        config->depth = 128;
+        reading->n_complaints++;
+    }
+    if (config->memory_bytes < LEAST_MEMORY) {
+        log_warn("config: CPROF_MEMORY=%lu: %s; accepted: 256k and more; using the default 64m",
+                 config->memory_bytes, text_errno(ERANGE));
+        config->memory_bytes = 64 << 20;
+        reading->n_complaints++;
+    }
+}
+
+size_t config_read(struct config *config, const char *const *environment)
+{
+    struct reading reading = {.config = config};
+    const char *value;
+
+    memset(config, 0, sizeof *config);
+    for (size_t i = 0; i < COUNT_OF(options); i++)
+        read_option(config, i, options[i].by_default);
+
+    if ((value = find_variable(environment, "CPROF_CONFIG")) && *value)
+        read_file(&reading, value);
+    if ((value = find_variable(environment, "CPROF")))
+        read_shorthand(&reading, value);
+    read_environment(&reading, environment);
+    check_ranges(&reading);
+    if ((value = find_variable(environment, "OTEL_SERVICE_NAME")))
+        read_text(value, &config->service);
+    return reading.n_complaints;
+}

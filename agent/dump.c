@@ -1,0 +1,298 @@
+/* dump - see dump.h. */
+#include "agent/dump.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/utsname.h>
+
+#include "agent/process.h"
+#include "agent/profile.h"
+#include "agent/snapshot.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "base/text.h"
+
+enum { PATTERN_BYTES = 2048, HOST_BYTES = 65, EXE_BYTES = 128 };
+
+static struct {
+    char pattern[PATTERN_BYTES]; /* absolute; %{ENV} is expanded already */
+    char exe[EXE_BYTES];
+    char host[HOST_BYTES];
+    bool at_exit;
+    struct snapshot_options options;
+} state;
+
+/* Errors that were logged, one bit each: a full disk is said once, not once per file. */
+static _Atomic uint64_t said[4];
+
+/* ---- names ---- */
+
+static bool is_plain(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           strchr("._+-", c);
+}
+
+static void add_plain(struct text *text, const char *string)
+{
+    for (; *string; string++)
+        text_add_char(text, is_plain(*string) ? *string : '_');
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+/* Expands everything but %{ENV}. */
+static void expand(struct text *text, const char *pattern, uint32_t number, const char *profile)
+{
+    for (const char *at = pattern; *at; at++) {
+        if (*at != '%' || !at[1]) {
+            text_add_char(text, *at);
+            continue;
+        }
+        switch (*++at) {
+        case 'e': text_add(text, state.exe); break;
+        case 'h': text_add(text, state.host); break;
+        case 'p': text_add_u64(text, (uint64_t)process_pid(), 1); break;
+        case 'n': text_add_u64(text, number, 4); break;
+        case 't': text_add_u64(text, clock_wall_ns() / 1000000000u, 1); break;
+        case 'k': add_plain(text, profile); break;
+        case '%': text_add_char(text, '%'); break;
+        default:
+            text_add_char(text, '%');
+            text_add_char(text, *at);
+        }
+    }
+}
+
+static const char *find_variable(const char *const *environment, const char *name, size_t size)
+{
+    for (; *environment; environment++)
+        if (strncmp(*environment, name, size) == 0 && (*environment)[size] == '=')
+            return *environment + size + 1;
+    return "";
+}
+
+static void add_expanding_variables(struct text *text, const char *out,
+                                    const char *const *environment)
+{
+    for (const char *end; *out; out++) {
+        if (out[0] == '%' && out[1] == '{' && (end = strchr(out, '}'))) {
+            add_plain(text, find_variable(environment, out + 2, (size_t)(end - out) - 2));
+            out = end;
+        } else {
+            text_add_char(text, *out);
+        }
+    }
+}
+
+static bool names_profile(const char *out)
+{
+    for (; (out = strchr(out, '%')); out += 1 + !!out[1])
+        if (out[1] == 'k')
+            return true;
+    return false;
+}
+
+static void make_pattern(const char *out, const char *const *environment)
+{
+    struct text text;
+
+    text_init(&text, state.pattern, sizeof state.pattern);
+    if (*out != '/') {
+        char here[PATH_MAX];
+        text_add(&text, sys_getcwd(here, sizeof here) > 0 ? here : ".");
+        text_add_char(&text, '/');
+    }
+    add_expanding_variables(&text, out, environment);
+    if (!names_profile(out)) {
+        if (text.data[text.size - 1] != '/')
+            text_add_char(&text, '/');
+        text_add(&text, "%e.%p.%n.%k.pb.gz");
+    }
+    if (text.cut)
+        log_warn("dump: CPROF_OUT=%s: %s; no file will be written", out,
+                 text_errno(ENAMETOOLONG));
+}
+
+/* ---- errors ---- */
+
+static void complain(const char *path, int err)
+{
+    const uint64_t bit = (uint64_t)1 << (-err & 63);
+
+    if (atomic_fetch_or_explicit(&said[(-err >> 6) & 3], bit, memory_order_relaxed) & bit)
+        return;
+    log_warn("dump: %s%s: %s; this profile is not written, the program goes on",
+             state.at_exit ? "CPROF_OUT: " : "", path, text_errno(-err));
+}
+
+/* ---- directories ---- */
+
+/* The directory of `path`, into ret_directory. */
+static void directory_of(const char *path, struct text *ret_directory)
+{
+    const char *slash = strrchr(path, '/');
+
+    text_add_bytes(ret_directory, path, slash > path ? (size_t)(slash - path) : 1);
+}
+
+/* 0 when the directory is there or could be made. */
+static int ensure_directory(const char *directory)
+{
+    struct stat st;
+    const int err = sys_stat(directory, &st);
+
+    if (err == 0)
+        return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+    return err == -ENOENT ? sys_mkdir(directory, 0700) : err;
+}
+
+/* A directory that no file name changes is tried at once, so that its user hears of it in time. */
+static void check_output(void)
+{
+    char buffer[PATTERN_BYTES];
+    struct text directory;
+
+    text_init(&directory, buffer, sizeof buffer);
+    directory_of(state.pattern, &directory);
+    if (strchr(buffer, '%'))
+        return;
+    int err = ensure_directory(buffer);
+    if (err == 0)
+        err = sys_access(buffer, 2 /* W_OK */);
+    if (err < 0)
+        complain(buffer, err);
+}
+
+/* ---- one file ---- */
+
+/* Descriptors 0 to 2 belong to the program, even closed. */
+static int keep_off_standard(int fd)
+{
+    enum { FIRST_FREE = 3 };
+
+    if (fd < 0 || fd >= FIRST_FREE)
+        return fd;
+    const int higher = sys_fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FREE);
+    sys_close(fd);
+    return higher;
+}
+
+static int open_temporary(const char *path)
+{
+    return keep_off_standard(sys_openat(
+        AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0600));
+}
+
+/* Over RLIMIT_FSIZE write() fails and SIGXFSZ is sent to us, who blocked it: take it back, or it
+ * kills the program later. */
+static void take_back_sigxfsz(int err)
+{
+    const sys_sigset set = (sys_sigset)1 << (SIGXFSZ - 1);
+
+    if (err == -EFBIG)
+        sys_sigtimedwait_now(&set);
+}
+
+static int write_file(struct snapshot *snapshot, const char *temporary, const char *path)
+{
+    struct sink_fd sink;
+    const int fd = open_temporary(temporary);
+
+    if (fd < 0)
+        return fd;
+    sink_fd_init(&sink, fd);
+    int err = pprof_encode(&snapshot->input, &sink.sink, &snapshot->work);
+    take_back_sigxfsz(err);
+    const int close_err = sys_close(fd);
+    if (err == 0)
+        err = close_err;
+    if (err == 0)
+        err = sys_rename(temporary, path);
+    if (err < 0)
+        sys_unlink(temporary);
+    return err;
+}
+
+static int write_profile(const struct profile *profile, uint32_t number, const char *path)
+{
+    char buffer[PATTERN_BYTES];
+    struct text temporary;
+    struct snapshot snapshot;
+
+    int err = snapshot_take(&snapshot, profile, &state.options);
+    if (err < 0)
+        return err;
+    if (snapshot.input.n_samples == 0 && strcmp(profile->name, "heap") != 0)
+        goto out;
+    text_init(&temporary, buffer, sizeof buffer);
+    directory_of(path, &temporary);
+    err = ensure_directory(buffer);
+    if (err < 0)
+        goto out;
+    text_addf(&temporary, "/.cprof.%d.%u.%s.tmp", process_pid(), number, profile->name);
+    err = temporary.cut ? -ENAMETOOLONG : write_file(&snapshot, buffer, path);
+out:
+    snapshot_drop(&snapshot);
+    return err;
+}
+
+/* ---- entry points ---- */
+
+void dump_all(void)
+{
+    const uint32_t number = add_relaxed(&process_self()->n_snapshots, 1) + 1;
+    char buffer[PATTERN_BYTES];
+
+    for (size_t i = 0; i < n_profiles; i++) {
+        struct text path;
+        text_init(&path, buffer, sizeof buffer);
+        expand(&path, state.pattern, number, profiles[i].name);
+        const int err = path.cut ? -ENAMETOOLONG : write_profile(&profiles[i], number, buffer);
+        if (err < 0)
+            complain(buffer, err);
+        else
+            log_info("dump: %s: written", buffer);
+    }
+}
+
+bool dump_is_wanted_at_exit(void)
+{
+    return state.at_exit;
+}
+
+const char *dump_exe_name(void)
+{
+    return state.exe;
+}
+
+void dump_init(const struct config *config, const char *const *environment)
+{
+    const char *typed = (const char *)getauxval(AT_EXECFN);
+    struct utsname system;
+    struct text text;
+
+    text_init(&text, state.exe, sizeof state.exe);
+    add_plain(&text, base_name(typed && *typed ? typed : "exe"));
+    text_init(&text, state.host, sizeof state.host);
+    if (sys_uname(&system) == 0)
+        add_plain(&text, system.nodename);
+    state.at_exit = *config->out != '\0';
+    state.options = (struct snapshot_options){
+        .use_symbols = config->symbols == CONFIG_SYMBOLS_SYMTAB,
+        .host = *state.host ? state.host : NULL,
+        .labels = config->labels,
+        .service = config->service,
+    };
+    make_pattern(state.at_exit ? config->out : ".", environment);
+    if (state.at_exit)
+        check_output();
+}

@@ -1,0 +1,33 @@
+/* dump - profiles into files.
+ *
+ * A file name is a pattern: %e exe, %p pid, %n snapshot number, %k profile, %h host, %t unix time,
+ * %{ENV} and %%.  CPROF_OUT is a pattern when it names %k; else it is a directory, in which the files are
+ * called %e.%p.%n.%k.pb.gz.  Paths are made absolute at start, because daemons change their directory.
+ * A directory that is missing is made, one level of it.
+ *
+ * A file is written under a temporary name in the same directory (O_EXCL | O_NOFOLLOW, 0600) and renamed
+ * when it is whole; on any error it is removed and the reason is logged once for each kind of error.
+ * Descriptors 0, 1 and 2 are never used, also when the program has closed them.
+ *
+ * dump_init() from the constructor; the rest is signal-safe, one at a time (trigger.c). */
+#ifndef CPROF_AGENT_DUMP_H
+#define CPROF_AGENT_DUMP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/config.h"
+
+/* environment: for %{ENV}. Says so when the output cannot be used. */
+void dump_init(const struct config *config, const char *const *environment);
+
+/* True when CPROF_OUT asks for files at exit. */
+bool dump_is_wanted_at_exit(void);
+
+/* Writes all profiles that have samples, and heap in any case, under one snapshot number. */
+void dump_all(void);
+
+/* The name of the program as in file names. */
+const char *dump_exe_name(void);
+
+#endif

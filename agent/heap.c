@@ -1,0 +1,586 @@
+/* heap - see heap.h. */
+#include "agent/heap.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "agent/livetab.h"
+#include "agent/sampler.h"
+#include "agent/stack.h"
+#include "agent/stacktab.h"
+#include "base/clock.h"
+#include "base/real.h"
+#include "base/text.h"
+
+_Atomic uint8_t heap_filter[1 << HEAP_FILTER_BITS];
+_Atomic size_t heap_filter_mask = ((size_t)1 << HEAP_FILTER_BITS) - 1;
+
+static struct livetab live;
+
+/* ---- rates: a live object remembers by number which rate was in force ---- */
+
+enum { RATES_MAX = 63 };
+
+static _Atomic uint64_t rates[RATES_MAX];
+static _Atomic uint32_t n_rates;
+static _Atomic uint32_t rate_now; /* index into rates */
+static _Atomic uint32_t depth_max = 128;
+
+uint64_t heap_rate(void)
+{
+    return load_relaxed(&rates[load_acquire(&rate_now)]); /* pairs with switch_rate */
+}
+
+/* ---- the word behind a live object ---- */
+
+/* record id : 22 | rate index : 6 | counted in the filter : 1 | size : 35; never 0, because a record id
+ * of a real stack is not 0 and that of the overflow comes with SIZE_MARK's rate index + 1. */
+enum { SIZE_BITS = 35, COUNTED_BIT = SIZE_BITS, RATE_SHIFT = SIZE_BITS + 1, RATE_BITS = 6,
+       RECORD_SHIFT = RATE_SHIFT + RATE_BITS };
+
+static const uint64_t SIZE_IS_PAGES = (uint64_t)1 << (SIZE_BITS - 1); /* from 16 GiB on */
+static const uint64_t COUNTED = (uint64_t)1 << COUNTED_BIT;
+
+static uint64_t pack_size(uint64_t size)
+{
+    return size < SIZE_IS_PAGES ? size : (size >> HEAP_PAGE_BITS) | SIZE_IS_PAGES;
+}
+
+static uint64_t unpack_size(uint64_t value)
+{
+    const uint64_t size = value & (SIZE_IS_PAGES - 1);
+
+    return value & SIZE_IS_PAGES ? size << HEAP_PAGE_BITS : size;
+}
+
+static uint64_t pack(const struct record *record, uint32_t rate, uint64_t size)
+{
+    return (uint64_t)record->id << RECORD_SHIFT | (uint64_t)(rate + 1) << RATE_SHIFT |
+           pack_size(size);
+}
+
+static struct record *value_record(uint64_t value)
+{
+    return record_get((uint32_t)(value >> RECORD_SHIFT));
+}
+
+static struct sampler_weight value_weight(uint64_t value)
+{
+    const uint32_t rate = (uint32_t)(value >> RATE_SHIFT & ((1 << RATE_BITS) - 1)) - 1;
+
+    return sampler_weigh(unpack_size(value), load_relaxed(&rates[rate]));
+}
+
+/* ---- the page filter ---- */
+
+enum { STICKY = 255 };
+
+static _Atomic bool filter_is_kept = true; /* false at rate 1 */
+static _Atomic bool page_0_was_used;       /* a live object shares filter[0] with rate 1's mark */
+
+static size_t page_of(uintptr_t address)
+{
+    return address >> HEAP_PAGE_BITS & ((1 << HEAP_FILTER_BITS) - 1);
+}
+
+static void filter_add(uintptr_t address)
+{
+    _Atomic uint8_t *count = &heap_filter[page_of(address)];
+    uint8_t seen = load_relaxed(count);
+
+    if (page_of(address) == 0)
+        store_relaxed(&page_0_was_used, true);
+    while (seen != STICKY && !cas_relaxed(count, &seen, (uint8_t)(seen + 1)))
+        ;
+}
+
+static void filter_remove(uintptr_t address)
+{
+    _Atomic uint8_t *count = &heap_filter[page_of(address)];
+    uint8_t seen = load_relaxed(count);
+
+    while (seen != STICKY && seen != 0 && !cas_relaxed(count, &seen, (uint8_t)(seen - 1)))
+        ;
+}
+
+/* ---- counters of a shard ---- */
+
+enum {
+    ALLOC_OBJECTS, /* in sampler units, like all objects here */
+    ALLOC_BYTES,
+    FREE_OBJECTS,
+    FREE_BYTES,
+    PEAK_OBJECTS, /* in use when PEAK_EPOCH began */
+    PEAK_BYTES,
+    PEAK_EPOCH,
+};
+
+static _Atomic uint64_t peak_epoch;
+static _Atomic int64_t inuse_bytes; /* of all; behind by what the threads still hold back */
+static _Atomic int64_t peak_bytes;  /* the highest inuse_bytes that began an epoch */
+
+static struct held_back {
+    _Atomic int64_t bytes ALIGNED(64);
+} held_back[THREAD_SHARDS];
+
+/* The first touch in a new epoch saves what was in use when it began.  Two threads on one shard may
+ * disagree by the sample that is just under way. */
+static void save_peak(struct shard *shard)
+{
+    const uint64_t now = load_relaxed(&peak_epoch);
+    uint64_t seen = load_relaxed(&shard->values[PEAK_EPOCH]);
+
+    if (likely(seen == now) || !cas_relaxed(&shard->values[PEAK_EPOCH], &seen, now))
+        return;
+    store_relaxed(&shard->values[PEAK_OBJECTS], load_relaxed(&shard->values[ALLOC_OBJECTS]) -
+                                                    load_relaxed(&shard->values[FREE_OBJECTS]));
+    store_relaxed(&shard->values[PEAK_BYTES], load_relaxed(&shard->values[ALLOC_BYTES]) -
+                                                  load_relaxed(&shard->values[FREE_BYTES]));
+}
+
+/* A new epoch for each 1/64 (and at least 64 KiB) of growth over the last peak. */
+static void raise_peak(int64_t inuse)
+{
+    enum { GROWTH = 64, LEAST_BYTES = 64 << 10 };
+    int64_t last = load_relaxed(&peak_bytes);
+
+    if (inuse > last + last / GROWTH + LEAST_BYTES && cas_relaxed(&peak_bytes, &last, inuse))
+        add_relaxed(&peak_epoch, 1);
+}
+
+/* Threads add up apart and put it together now and then, so that rate 1 has no line that all of
+ * them write. */
+static void move_inuse(int64_t bytes)
+{
+    enum { HOLD_BACK = 1024, LEAST_BYTES = 8 << 10 };
+    const struct thread *thread = thread_self.record;
+    _Atomic int64_t *held = &held_back[thread ? thread->shard : 0].bytes;
+    const int64_t sum = add_relaxed(held, bytes) + bytes;
+    const int64_t limit = LEAST_BYTES + load_relaxed(&peak_bytes) / HOLD_BACK;
+
+    if (likely(sum < limit && sum > -limit))
+        return;
+    const int64_t moved = atomic_exchange_explicit(held, 0, memory_order_relaxed);
+    raise_peak(add_relaxed(&inuse_bytes, moved) + moved);
+}
+
+static void count_alloc(struct record *record, struct sampler_weight weight)
+{
+    struct shard *shard = record_shard(record);
+
+    save_peak(shard);
+    add_relaxed(&shard->values[ALLOC_OBJECTS], weight.objects);
+    add_relaxed(&shard->values[ALLOC_BYTES], weight.bytes);
+    move_inuse((int64_t)weight.bytes);
+}
+
+static void count_free(struct record *record, struct sampler_weight weight)
+{
+    struct shard *shard = record_shard(record);
+
+    save_peak(shard);
+    add_relaxed(&shard->values[FREE_BYTES], weight.bytes);
+    /* Pairs with load_acquire in sum_shard: who sees this free sees its allocation. */
+    atomic_fetch_add_explicit(&shard->values[FREE_OBJECTS], weight.objects,
+                              memory_order_release);
+    move_inuse(-(int64_t)weight.bytes);
+}
+
+/* ---- live objects ---- */
+
+/* An object that is counted but not tracked is at once counted as freed, so that it is left out
+ * of in use; the drop says so. */
+static void lose(uint64_t value, enum thread_drop why)
+{
+    count_free(value_record(value), value_weight(value));
+    thread_count_drop(why);
+}
+
+static void track(uintptr_t address, uint64_t value, uint64_t now_s)
+{
+    uint64_t old = 0;
+    const bool keep_filter = load_relaxed(&filter_is_kept);
+
+    if (keep_filter) {
+        filter_add(address);
+        value |= COUNTED;
+    }
+    switch (livetab_put(&live, address, value, now_s, &old)) {
+    case LIVETAB_NEW: break;
+    case LIVETAB_REPLACED:
+        count_free(value_record(old), value_weight(old));
+        if (old & COUNTED)
+            filter_remove(address);
+        break;
+    case LIVETAB_FULL:
+    case LIVETAB_ODD:
+        if (keep_filter)
+            filter_remove(address);
+        lose(value, address & 7 ? DROP_ADDRESS : DROP_LIVE_FULL);
+        return;
+    }
+    /* The filter came into use meanwhile, perhaps after the rebuild passed this slot.  Both sides
+     * write, then look at the other's word (seq_cst), so one of them counts the page; when both do, one
+     * count stays for good. */
+    if (!keep_filter && atomic_load_explicit(&filter_is_kept, memory_order_seq_cst))
+        filter_add(address);
+}
+
+struct heap_taken heap_take(const void *p)
+{
+    struct heap_taken taken = {0};
+
+    if (livetab_take(&live, (uintptr_t)p, &taken.value) && taken.value & COUNTED)
+        filter_remove((uintptr_t)p);
+    return taken;
+}
+
+void heap_put_back(const void *p, struct heap_taken taken)
+{
+    if (taken.value)
+        track((uintptr_t)p, taken.value & ~COUNTED, clock_mono_s());
+}
+
+void heap_on_free_taken(struct heap_taken taken)
+{
+    if (taken.value)
+        count_free(value_record(taken.value), value_weight(taken.value));
+}
+
+void heap_on_free(const void *p)
+{
+    heap_on_free_taken(heap_take(p));
+}
+
+/* ---- sampling ---- */
+
+struct sample {
+    uintptr_t address;
+    size_t size;
+    uint32_t rate;    /* index */
+    uintptr_t *pcs;   /* depth_max + STACK_OWN_FRAMES */
+};
+
+static void record_sample(const struct sample *sample)
+{
+    bool truncated;
+    const size_t n = stack_capture(sample->pcs, load_relaxed(&depth_max), &truncated);
+    struct stack *stack = stacktab_intern(sample->pcs, n, truncated);
+    struct record *record = record_intern(SOURCE_HEAP, stack, heap_size_class(sample->size));
+    const uint64_t value = pack(record, sample->rate, sample->size);
+    const uint64_t now_s = clock_mono_s();
+    struct thread *thread = thread_record();
+
+    if (record->stack == &stack_overflow)
+        thread_count_drop(DROP_OVERFLOW);
+    count_alloc(record, value_weight(value));
+    track(sample->address, value, now_s);
+    livetab_sweep(&live, now_s);
+    if (thread)
+        add_relaxed(&thread->n_kept, 1);
+}
+
+/* The buffer for the frames is the largest thing on the stack: two sizes of it. */
+enum { SHALLOW_FRAMES = 128 + STACK_OWN_FRAMES, DEEP_FRAMES = STACK_DEPTH_MAX + STACK_OWN_FRAMES };
+
+static void record_shallow(void *arg)
+{
+    uintptr_t pcs[SHALLOW_FRAMES];
+    struct sample *sample = arg;
+
+    sample->pcs = pcs;
+    record_sample(sample);
+}
+
+static void record_deep(void *arg)
+{
+    uintptr_t pcs[DEEP_FRAMES];
+    struct sample *sample = arg;
+
+    sample->pcs = pcs;
+    record_sample(sample);
+}
+
+static void take_sample(struct sample *sample)
+{
+    const bool is_deep = load_relaxed(&depth_max) + STACK_OWN_FRAMES > SHALLOW_FRAMES;
+    const size_t room = STACK_CAPTURE_BYTES +
+                        sizeof(uintptr_t) * (is_deep ? DEEP_FRAMES : SHALLOW_FRAMES);
+
+    if (!guard_enter()) {
+        thread_count_drop(DROP_REENTRANT);
+        return;
+    }
+    if (!stack_call_with_room(room, is_deep ? record_deep : record_shallow, sample))
+        thread_count_drop(DROP_STACK_FULL);
+    guard_leave();
+}
+
+/* The countdown of a thread that has none yet.  True: this first allocation is a sample too. */
+static bool start_countdown(size_t size, uint64_t rate)
+{
+    thread_self.random = sampler_seed();
+    const size_t gap = sampler_next(&thread_self.random, rate);
+
+    thread_self.heap_left_bytes = gap - size;
+    return gap <= size;
+}
+
+COLD void heap_on_alloc(const void *p, size_t size)
+{
+    const int saved_errno = errno;
+    struct sample sample = {.address = (uintptr_t)p, .size = size};
+
+    if (load_relaxed(&n_rates) == 0) { /* before heap_init() */
+        thread_self.heap_left_bytes = 0;
+        return;
+    }
+    sample.rate = load_acquire(&rate_now); /* pairs with switch_rate */
+    const uint64_t rate = load_relaxed(&rates[sample.rate]);
+    const bool is_first = thread_self.random == 0;
+    if (!is_first || start_countdown(size, rate)) {
+        thread_self.heap_left_bytes = sampler_next(&thread_self.random, rate);
+        if (rate)
+            take_sample(&sample);
+    }
+    errno = saved_errno;
+}
+
+/* ---- control ---- */
+
+uint64_t heap_size_class(uint64_t size)
+{
+    if (size <= 128)
+        return size <= 16 ? 16 : (size + 15) & ~(uint64_t)15;
+    const unsigned bits = 63 - (unsigned)__builtin_clzll(size - 1);
+    const uint64_t step = (uint64_t)1 << (bits - 2);
+    return (size + step - 1) & ~(step - 1);
+}
+
+/* Marks one object as counted in the filter, and counts it, unless it goes meanwhile. */
+static void count_in_filter(const struct live *object, void *arg)
+{
+    uint64_t value = object->value;
+
+    (void)arg;
+    if (value & COUNTED)
+        return;
+    filter_add(object->address);
+    if (!cas_acq_rel(object->value_at, &value, value | COUNTED) || !livetab_is_current(object))
+        filter_remove(object->address);
+}
+
+/* Rate 1 needs no filter: first every free goes to the table, then objects come uncounted. */
+static void close_filter(void)
+{
+    store_release(&heap_filter[0], STICKY);
+    store_release(&heap_filter_mask, 0);
+    atomic_store_explicit(&filter_is_kept, false, memory_order_seq_cst);
+}
+
+/* From rate 1 to another: new objects are counted from now on, then those that are there, and
+ * only then do frees trust the filter again. */
+static void open_filter(void)
+{
+    atomic_store_explicit(&filter_is_kept, true, memory_order_seq_cst);
+    livetab_each(&live, clock_mono_s(), count_in_filter, NULL);
+    if (!load_relaxed(&page_0_was_used))
+        store_release(&heap_filter[0], 0);
+    store_release(&heap_filter_mask, ((size_t)1 << HEAP_FILTER_BITS) - 1);
+}
+
+/* The index of the rate, added when it is new; RATES_MAX: no place. */
+static uint32_t find_rate(uint64_t rate_bytes)
+{
+    const uint32_t n = load_relaxed(&n_rates);
+
+    for (uint32_t i = 0; i < n; i++)
+        if (load_relaxed(&rates[i]) == rate_bytes)
+            return i;
+    if (n == RATES_MAX)
+        return n;
+    store_relaxed(&rates[n], rate_bytes);
+    store_release(&n_rates, n + 1);
+    return n;
+}
+
+static void switch_rate(uint32_t index)
+{
+    store_release(&rate_now, index); /* pairs with load_acquire in heap_on_alloc */
+}
+
+uint64_t heap_set_rate(uint64_t rate_bytes)
+{
+    const uint64_t previous = heap_rate();
+    const uint32_t index = find_rate(rate_bytes);
+
+    if (index == RATES_MAX || rate_bytes == previous)
+        return previous;
+    if (rate_bytes == 1)
+        close_filter();
+    switch_rate(index);
+    if (previous == 1)
+        open_filter();
+    return previous;
+}
+
+void heap_init(uint64_t rate_bytes)
+{
+    /* Frees of the early pool must come to us, not to the real free. */
+    for (size_t at = 0; at < EARLY_POOL_BYTES; at += (size_t)1 << HEAP_PAGE_BITS)
+        store_relaxed(&heap_filter[page_of((uintptr_t)early_pool + at)], STICKY);
+    if (rate_bytes == 1)
+        close_filter();
+    switch_rate(find_rate(rate_bytes));
+}
+
+void heap_set_depth(uint32_t depth)
+{
+    store_relaxed(&depth_max, depth < STACK_DEPTH_MAX ? depth : STACK_DEPTH_MAX);
+}
+
+/* ---- the profiles ---- */
+
+uint64_t heap_period(void)
+{
+    const uint64_t rate = heap_rate();
+
+    return rate ? rate : 1;
+}
+
+struct sums {
+    uint64_t alloc_objects, alloc_bytes, free_objects, free_bytes;
+    int64_t peak_objects, peak_bytes;
+};
+
+/* Freed first, then allocated: what is freed in between is seen as still in use, never as negative. */
+static void sum_freed(struct shard *shard, void *arg)
+{
+    struct sums *sums = arg;
+
+    sums->free_objects += load_acquire(&shard->values[FREE_OBJECTS]); /* pairs with count_free */
+    sums->free_bytes += load_relaxed(&shard->values[FREE_BYTES]);
+}
+
+static void sum_allocated(struct shard *shard, void *arg)
+{
+    struct sums *sums = arg;
+
+    sums->alloc_objects += load_relaxed(&shard->values[ALLOC_OBJECTS]);
+    sums->alloc_bytes += load_relaxed(&shard->values[ALLOC_BYTES]);
+}
+
+/* A shard not touched since the peak began still has its values of then. */
+static void sum_peak(struct shard *shard, void *arg)
+{
+    struct sums *sums = arg;
+
+    if (load_relaxed(&shard->values[PEAK_EPOCH]) == load_relaxed(&peak_epoch)) {
+        sums->peak_objects += (int64_t)load_relaxed(&shard->values[PEAK_OBJECTS]);
+        sums->peak_bytes += (int64_t)load_relaxed(&shard->values[PEAK_BYTES]);
+    } else {
+        sum_freed(shard, sums);
+        sum_allocated(shard, sums);
+    }
+}
+
+static int64_t not_negative(int64_t value)
+{
+    return value > 0 ? value : 0;
+}
+
+void heap_read(struct record *record, int64_t *ret_values)
+{
+    struct sums sums = {0};
+
+    record_each_shard(record, sum_freed, &sums);
+    record_each_shard(record, sum_allocated, &sums);
+    ret_values[0] = (int64_t)(sums.alloc_objects / SAMPLER_OBJECT);
+    ret_values[1] = (int64_t)sums.alloc_bytes;
+    ret_values[2] = not_negative((int64_t)(sums.alloc_objects - sums.free_objects)) /
+                    SAMPLER_OBJECT;
+    ret_values[3] = not_negative((int64_t)(sums.alloc_bytes - sums.free_bytes));
+}
+
+void heap_peak_read(struct record *record, int64_t *ret_values)
+{
+    struct sums sums = {0};
+
+    record_each_shard(record, sum_peak, &sums);
+    sums.peak_objects += (int64_t)(sums.alloc_objects - sums.free_objects);
+    sums.peak_bytes += (int64_t)(sums.alloc_bytes - sums.free_bytes);
+    ret_values[0] = not_negative(sums.peak_objects) / SAMPLER_OBJECT;
+    ret_values[1] = not_negative(sums.peak_bytes);
+}
+
+/* ---- age ---- */
+
+struct age_sums {
+    uint64_t min_age_s;
+    uint64_t *sums;
+    size_t n_records;
+};
+
+static void add_if_old(const struct live *object, void *arg)
+{
+    const struct age_sums *sums = arg;
+    const size_t record = object->value >> RECORD_SHIFT;
+
+    if (object->age_s < sums->min_age_s || record >= sums->n_records || !object->value)
+        return;
+    const struct sampler_weight weight = value_weight(object->value);
+    sums->sums[2 * record] += weight.objects;
+    sums->sums[2 * record + 1] += weight.bytes;
+}
+
+void heap_sum_by_age(uint64_t min_age_s, uint64_t *sums, size_t n_records)
+{
+    struct age_sums arg = {min_age_s, sums, n_records};
+
+    livetab_each(&live, clock_mono_s(), add_if_old, &arg);
+}
+
+static const struct {
+    uint64_t min_s;
+    const char *text;
+} age_bands[] = {
+    {0, "under 1m"}, {60, "1m to 10m"}, {600, "10m to 1h"}, {3600, "1h to 1d"}, {86400, "over 1d"},
+};
+
+struct bands {
+    struct sampler_weight sums[COUNT_OF(age_bands)];
+};
+
+static void add_to_band(const struct live *object, void *arg)
+{
+    struct bands *bands = arg;
+    size_t i = COUNT_OF(age_bands) - 1;
+
+    if (!object->value)
+        return;
+    while (object->age_s < age_bands[i].min_s)
+        i--;
+    const struct sampler_weight weight = value_weight(object->value);
+    bands->sums[i].objects += weight.objects;
+    bands->sums[i].bytes += weight.bytes;
+}
+
+void heap_comment(void (*add)(void *arg, const char *line), void *arg)
+{
+    struct bands bands = {0};
+    char buffer[256];
+    struct text line;
+
+    text_init(&line, buffer, sizeof buffer);
+    text_addf(&line, "heap rate: %lu bytes", heap_rate());
+    add(arg, buffer);
+    livetab_each(&live, clock_mono_s(), add_to_band, &bands);
+    for (size_t i = 0; i < COUNT_OF(age_bands); i++) {
+        if (!bands.sums[i].objects)
+            continue;
+        text_init(&line, buffer, sizeof buffer);
+        text_addf(&line, "in use, age %s: %lu objects, %lu bytes", age_bands[i].text,
+                  bands.sums[i].objects / SAMPLER_OBJECT, bands.sums[i].bytes);
+        add(arg, buffer);
+    }
+}

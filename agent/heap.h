@@ -1,0 +1,107 @@
+/* heap - which stacks allocate, and which of it is still alive.
+ *
+ * Every thread counts allocated bytes down to its next sample (sampler.h); the wrappers test that
+ * countdown and, on free, one byte of the page filter, and normally jump straight on.  A sample gets a
+ * record (stack, size class) and a place in the live table, so that its free finds it again.
+ *
+ * The page filter: one counter per page of the address space modulo 4 GiB, +1 for each live sampled
+ * object on the page, saturating at 255 (then it sticks).  free() of anything on a page with 0 is none
+ * of ours.  At rate 1 every free is ours: the mask is 0 and filter[0] is 255, and the filter is not
+ * kept up; heap_set_rate() rebuilds it before the mask opens again.
+ *
+ * Counters only grow: allocated and freed, objects and bytes; in use is the difference.  The peak
+ * is remembered lazily: when the total in use exceeds the last peak by 1/64 the peak's epoch rises, and
+ * each shard saves its own in-use values when it is touched for the first time in the new epoch.
+ *
+ * Given up: objects freed behind our back (munmap of a foreign allocator) stay in use until their
+ * address is given out again. */
+#ifndef CPROF_AGENT_HEAP_H
+#define CPROF_AGENT_HEAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/profile.h"
+#include "agent/thread.h"
+#include "base/atomic.h"
+#include "base/compiler.h"
+
+enum { HEAP_FILTER_BITS = 20, HEAP_PAGE_BITS = 12 };
+
+extern _Atomic uint8_t heap_filter[1 << HEAP_FILTER_BITS];
+extern _Atomic size_t heap_filter_mask;
+
+/* ---- the miss path ---- */
+
+/* True when this allocation reaches the thread's next sample (also on a thread's first call: the
+ * countdown starts at 0; and at rate 1, where it stays 0, for a size of 0 too). */
+static inline bool heap_sample_due(size_t size)
+{
+    const size_t left = thread_self.heap_left_bytes;
+
+    thread_self.heap_left_bytes = left - size;
+    return left <= size;
+}
+
+/* False: `p` is surely not in the live table. */
+static inline bool heap_may_be_tracked(const void *p)
+{
+    const size_t page = (uintptr_t)p >> HEAP_PAGE_BITS & load_relaxed(&heap_filter_mask);
+
+    return load_relaxed(&heap_filter[page]) != 0;
+}
+
+/* ---- what the wrappers report; all keep errno, any context ---- */
+
+/* An allocation of `size` bytes at `p` (not NULL) reached the countdown.  Records it, or finds that
+ * it was only the thread's first, and sets the next countdown. */
+void heap_on_alloc(const void *p, size_t size);
+
+/* `p` is about to be freed. */
+void heap_on_free(const void *p);
+
+/* realloc takes the object out before the real call: heap_on_free() would count it as freed although
+ * the call may fail.  heap_put_back() undoes it, heap_on_free_taken() makes it final. */
+struct heap_taken {
+    uint64_t value; /* 0: it was not tracked */
+};
+struct heap_taken heap_take(const void *p);
+void heap_put_back(const void *p, struct heap_taken taken);
+void heap_on_free_taken(struct heap_taken taken);
+
+/* ---- control ---- */
+
+/* Once, from the constructor: until then nothing is sampled. */
+void heap_init(uint64_t rate_bytes);
+
+/* Mean bytes between samples; 1: every allocation, 0: off.  Returns the previous rate.  A thread
+ * follows at its next sample, or after 64 MiB when sampling was off.  At most 62 different rates in the
+ * life of a process; further ones change nothing.  Any thread; not at the same time in two. */
+uint64_t heap_set_rate(uint64_t rate_bytes);
+uint64_t heap_rate(void);
+
+/* Frames kept per stack, up to STACK_DEPTH_MAX. */
+void heap_set_depth(uint32_t depth);
+
+/* The smallest size class that holds `size`: multiples of 16 up to 128, then 4 per doubling. */
+uint64_t heap_size_class(uint64_t size);
+
+/* ---- the profiles (profiles.def) ---- */
+
+uint64_t heap_period(void);
+void heap_read(struct record *record, int64_t *ret_values);
+void heap_comment(void (*add)(void *arg, const char *line), void *arg);
+void heap_peak_read(struct record *record, int64_t *ret_values);
+
+#define allocs_period     heap_period
+#define allocs_read       heap_read
+#define allocs_comment    heap_comment
+#define heap_peak_period  heap_period
+#define heap_peak_comment heap_comment
+
+/* In-use values of live objects that are at least `min_age_s` old, into sums[2 * record id] (objects,
+ * in sampler units) and sums[2 * record id + 1] (bytes); records from n_records on are left out. */
+void heap_sum_by_age(uint64_t min_age_s, uint64_t *sums, size_t n_records);
+
+#endif

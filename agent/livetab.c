@@ -1,0 +1,279 @@
+/* livetab - see livetab.h. */
+#include "agent/livetab.h"
+
+#include "base/arena.h"
+#include "base/compiler.h"
+
+enum { FREE = 0, CLAIMED = 1, OLDER = 0 };
+enum { BUCKET_SLOTS = 8, FIRST_BUCKETS = 64 };
+
+static const uint64_t BIRTH_MASK = ((uint64_t)1 << LIVETAB_BIRTH_BITS) - 1;
+
+struct live_slot {
+    _Atomic uint64_t key;
+    _Atomic uint64_t value;
+};
+
+static bool is_odd(uintptr_t address)
+{
+    return address & 7 || address >> 47 || !address;
+}
+
+/* Birth as stored: 1..2^20-1, so that 0 is free to mean "older". */
+static uint64_t to_birth(uint64_t now_s)
+{
+    return now_s % BIRTH_MASK + 1;
+}
+
+static uint64_t to_key(uintptr_t address, uint64_t birth)
+{
+    return (uint64_t)(address >> 3) << LIVETAB_BIRTH_BITS | birth;
+}
+
+static uintptr_t key_address(uint64_t key)
+{
+    return (uintptr_t)(key >> LIVETAB_BIRTH_BITS) << 3;
+}
+
+static uint64_t key_age_s(uint64_t key, uint64_t now_s)
+{
+    const uint64_t birth = key & BIRTH_MASK;
+
+    if (birth == OLDER)
+        return LIVETAB_HORIZON_S;
+    const uint64_t age = (to_birth(now_s) + BIRTH_MASK - birth) % BIRTH_MASK;
+    /* A birth that another thread read one tick later than `now_s`. */
+    return age > BIRTH_MASK - 8 ? 0 : age;
+}
+
+struct bucket_pair {
+    struct live_slot *a, *b;
+};
+
+static uint64_t hash_address(uintptr_t address)
+{
+    uint64_t x = address >> 3;
+
+    x = (x ^ x >> 32) * 0x9e3779b97f4a7c15;
+    x = (x ^ x >> 29) * 0xbf58476d1ce4e5b9;
+    return x ^ x >> 32;
+}
+
+static struct bucket_pair find_buckets(const struct live_level *level, uint64_t hash)
+{
+    const uint64_t n_buckets = load_relaxed(&level->n_buckets);
+    struct live_slot *slots = load_relaxed(&level->slots);
+    const uint64_t a = (hash & 0xffffffff) * n_buckets >> 32;
+    const uint64_t b = (hash >> 32) * n_buckets >> 32;
+
+    return (struct bucket_pair){slots + a * BUCKET_SLOTS, slots + b * BUCKET_SLOTS};
+}
+
+/* ---- growing ---- */
+
+/* Sizes depend on the level's number alone, so threads that grow at once make the same level, and
+ * the one that loses the CAS gives its memory back. */
+static uint64_t buckets_of_level(uint32_t n)
+{
+    uint64_t sum = FIRST_BUCKETS, last = FIRST_BUCKETS;
+
+    for (uint32_t i = 0; i < n; i++) {
+        last = sum / 2;
+        sum += last;
+    }
+    return last;
+}
+
+/* A level more than the `n` that the caller saw. */
+static bool grow(struct livetab *table, uint32_t n)
+{
+    const uint64_t n_buckets = buckets_of_level(n);
+    const uint64_t size = n_buckets * BUCKET_SLOTS * sizeof(struct live_slot);
+    struct live_slot *none = NULL;
+
+    if (load_acquire(&table->n_levels) != n)
+        return true;
+    if (n == LIVETAB_LEVELS_MAX || n_buckets > UINT32_MAX)
+        return false;
+    if (!load_relaxed(&table->levels[n].slots)) {
+        struct live_slot *slots = arena_map(size);
+        if (!slots)
+            return false;
+        store_relaxed(&table->levels[n].n_buckets, (uint32_t)n_buckets);
+        if (!cas_acq_rel(&table->levels[n].slots, &none, slots))
+            arena_unmap(slots, size);
+    }
+    cas_acq_rel(&table->n_levels, &n, n + 1); /* publishes the level; lost: it is done */
+    return true;
+}
+
+/* ---- putting ---- */
+
+static unsigned count_free(const struct live_slot *bucket)
+{
+    unsigned n = 0;
+
+    for (int i = 0; i < BUCKET_SLOTS; i++)
+        n += load_relaxed(&bucket[i].key) == FREE;
+    return n;
+}
+
+static void fill(struct live_slot *slot, uint64_t key, uint64_t value)
+{
+    store_relaxed(&slot->value, value);
+    /* Pairs with load_acquire in take_from and livetab_each; and in the order of all of them
+     * with the filter's switch (heap.c). */
+    atomic_store_explicit(&slot->key, key, memory_order_seq_cst);
+}
+
+static bool put_into(struct live_slot *bucket, uint64_t key, uint64_t value)
+{
+    for (int i = 0; i < BUCKET_SLOTS; i++) {
+        uint64_t seen = load_relaxed(&bucket[i].key);
+        if (seen == FREE && cas_acq_rel(&bucket[i].key, &seen, CLAIMED)) {
+            fill(&bucket[i], key, value);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The same address once more: its free was never seen. */
+static bool replace_in(struct live_slot *bucket, uint64_t key, uint64_t value, uint64_t *ret_old)
+{
+    for (int i = 0; i < BUCKET_SLOTS; i++) {
+        uint64_t seen = load_relaxed(&bucket[i].key);
+        if ((seen ^ key) >> LIVETAB_BIRTH_BITS == 0 &&
+            cas_acq_rel(&bucket[i].key, &seen, CLAIMED)) {
+            *ret_old = load_relaxed(&bucket[i].value);
+            fill(&bucket[i], key, value);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool put_into_level(const struct live_level *level, uint64_t hash, uint64_t key,
+                           uint64_t value)
+{
+    const struct bucket_pair pair = find_buckets(level, hash);
+    const unsigned free_a = count_free(pair.a), free_b = count_free(pair.b);
+
+    if (free_a >= free_b)
+        return (free_a && put_into(pair.a, key, value)) || put_into(pair.b, key, value);
+    return put_into(pair.b, key, value) || put_into(pair.a, key, value);
+}
+
+enum livetab_put livetab_put(struct livetab *table, uintptr_t address, uint64_t value,
+                             uint64_t now_s, uint64_t *ret_old)
+{
+    const uint64_t key = to_key(address, to_birth(now_s)), hash = hash_address(address);
+
+    if (is_odd(address))
+        return LIVETAB_ODD;
+    for (;;) {
+        const uint32_t n = load_acquire(&table->n_levels); /* pairs with grow's CAS */
+        if (n) {
+            const struct bucket_pair pair = find_buckets(&table->levels[n - 1], hash);
+            if (replace_in(pair.a, key, value, ret_old) ||
+                replace_in(pair.b, key, value, ret_old))
+                return LIVETAB_REPLACED;
+        }
+        for (uint32_t i = n; i-- > 0;)
+            if (put_into_level(&table->levels[i], hash, key, value))
+                return LIVETAB_NEW;
+        if (!grow(table, n))
+            return LIVETAB_FULL;
+    }
+}
+
+/* ---- taking ---- */
+
+static bool take_from(struct live_slot *bucket, uint64_t address_bits, uint64_t *ret_value)
+{
+    for (int i = 0; i < BUCKET_SLOTS; i++) {
+        uint64_t seen = load_acquire(&bucket[i].key); /* pairs with fill */
+        while (seen >> LIVETAB_BIRTH_BITS == address_bits) { /* the sweep may change its birth */
+            if (!cas_acq_rel(&bucket[i].key, &seen, CLAIMED))
+                continue;
+            *ret_value = load_relaxed(&bucket[i].value);
+            store_release(&bucket[i].key, FREE); /* pairs with put_into's CAS */
+            return true;
+        }
+    }
+    return false;
+}
+
+bool livetab_take(struct livetab *table, uintptr_t address, uint64_t *ret_value)
+{
+    const uint64_t hash = hash_address(address), address_bits = address >> 3;
+
+    if (is_odd(address))
+        return false;
+    for (uint32_t i = load_acquire(&table->n_levels); i-- > 0;) { /* pairs with grow's CAS */
+        const struct bucket_pair pair = find_buckets(&table->levels[i], hash);
+        if (take_from(pair.a, address_bits, ret_value) ||
+            take_from(pair.b, address_bits, ret_value))
+            return true;
+    }
+    return false;
+}
+
+/* ---- walking ---- */
+
+static size_t level_slots(const struct live_level *level)
+{
+    return (size_t)load_relaxed(&level->n_buckets) * BUCKET_SLOTS;
+}
+
+void livetab_each(struct livetab *table, uint64_t now_s,
+                  void (*visit)(const struct live *live, void *arg), void *arg)
+{
+    const uint32_t n = load_acquire(&table->n_levels); /* pairs with grow's CAS */
+
+    for (uint32_t level = 0; level < n; level++) {
+        struct live_slot *slots = load_relaxed(&table->levels[level].slots);
+        for (size_t i = 0; i < level_slots(&table->levels[level]); i++) {
+            const uint64_t key = load_acquire(&slots[i].key); /* pairs with fill */
+            if (key >> LIVETAB_BIRTH_BITS == 0)
+                continue;
+            const struct live live = {
+                .address = key_address(key),
+                .value = load_relaxed(&slots[i].value),
+                .age_s = key_age_s(key, now_s),
+                .value_at = &slots[i].value,
+                .key_at = &slots[i].key,
+            };
+            if (load_acquire(&slots[i].key) == key)
+                visit(&live, arg);
+        }
+    }
+}
+
+bool livetab_is_current(const struct live *live)
+{
+    return key_address(load_acquire(live->key_at)) == live->address;
+}
+
+static void sweep_level(const struct live_level *level, uint64_t now_s)
+{
+    struct live_slot *slots = load_relaxed(&level->slots);
+
+    for (size_t i = 0; i < level_slots(level); i++) {
+        uint64_t key = load_relaxed(&slots[i].key);
+        if (key >> LIVETAB_BIRTH_BITS && key_age_s(key, now_s) >= LIVETAB_HORIZON_S)
+            cas_relaxed(&slots[i].key, &key, key & ~BIRTH_MASK); /* lost: it is gone */
+    }
+}
+
+void livetab_sweep(struct livetab *table, uint64_t now_s)
+{
+    enum { EVERY_S = LIVETAB_HORIZON_S / 4 };
+    uint64_t due = load_relaxed(&table->next_sweep_s);
+
+    if (likely(now_s < due) || !cas_relaxed(&table->next_sweep_s, &due, now_s + EVERY_S))
+        return;
+    const uint32_t n = load_acquire(&table->n_levels); /* pairs with grow's CAS */
+    for (uint32_t i = 0; i < n; i++)
+        sweep_level(&table->levels[i], now_s);
+}

@@ -1,0 +1,224 @@
+/* mappings - see mappings.h. */
+#include "agent/mappings.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "agent/modules.h"
+#include "agent/symbols.h"
+#include "base/sys.h"
+#include "base/text.h"
+
+/* Room for ranges of unloaded modules, behind the lines of the kernel. */
+enum { EXTRA_MAPPINGS = 512, MAPPINGS_MAX = 8192 };
+
+static char *keep_text(struct workspace *work, const char *text, size_t size)
+{
+    char *copy = workspace_take(work, size + 1);
+
+    return copy ? memcpy(copy, text, size) : NULL;
+}
+
+/* ---- one line of /proc/self/maps ---- */
+
+struct line {
+    uint64_t start, limit, offset;
+    bool is_r_x;
+    const char *file;
+    size_t file_size;
+};
+
+static const char *skip_field(const char *at)
+{
+    at += strcspn(at, " ");
+    return at + strspn(at, " ");
+}
+
+/* start-limit perms offset device inode path */
+static bool parse_line(const char *at, struct line *ret_line)
+{
+    static const char deleted[] = " (deleted)";
+
+    if (text_parse_hex(&at, &ret_line->start) < 0 || *at++ != '-' ||
+        text_parse_hex(&at, &ret_line->limit) < 0 || *at++ != ' ')
+        return false;
+    ret_line->is_r_x = at[0] == 'r' && at[2] == 'x';
+    at = skip_field(at);
+    if (text_parse_hex(&at, &ret_line->offset) < 0)
+        return false;
+    at = skip_field(skip_field(skip_field(at)));
+    ret_line->file = *at ? at : "[anon]";
+    size_t size = strlen(ret_line->file);
+    if (size > sizeof deleted - 1 &&
+        strcmp(ret_line->file + size - (sizeof deleted - 1), deleted) == 0)
+        size -= sizeof deleted - 1;
+    ret_line->file_size = size;
+    return true;
+}
+
+static bool continues(const struct pprof_mapping *last, const struct line *line)
+{
+    return last->limit == line->start && strlen(last->file) == line->file_size &&
+           memcmp(last->file, line->file, line->file_size) == 0 &&
+           (last->file[0] != '/' || last->file_offset + (last->limit - last->start) == line->offset);
+}
+
+static int add_line(struct mappings *mappings, const struct line *line, struct workspace *work)
+{
+    struct pprof_mapping *last = mappings->n ? &mappings->list[mappings->n - 1] : NULL;
+
+    if (last && continues(last, line)) {
+        last->limit = line->limit;
+        return 0;
+    }
+    if (mappings->n >= mappings->capacity - EXTRA_MAPPINGS)
+        return 0; /* a JIT with thousands of pieces */
+    char *file = keep_text(work, line->file, line->file_size);
+    if (!file)
+        return -ENOMEM;
+    mappings->list[mappings->n++] = (struct pprof_mapping){
+        .start = line->start, .limit = line->limit, .file_offset = line->offset, .file = file};
+    return 0;
+}
+
+/* ---- the whole file, in blocks ---- */
+
+static int read_lines(struct mappings *mappings, int fd, struct workspace *work)
+{
+    enum { BLOCK_BYTES = 16 << 10 };
+    char *block = workspace_take(work, BLOCK_BYTES + 1);
+    size_t kept = 0;
+    int err = block ? 0 : -ENOMEM;
+
+    while (err == 0) {
+        const ssize_t got = sys_read(fd, block + kept, BLOCK_BYTES - kept);
+        if (got <= 0)
+            break;
+        const size_t size = kept + (size_t)got;
+        size_t begin = 0;
+        for (char *end; err == 0 && (end = memchr(block + begin, '\n', size - begin));) {
+            struct line line;
+            *end = '\0';
+            if (parse_line(block + begin, &line) && line.is_r_x)
+                err = add_line(mappings, &line, work);
+            begin = (size_t)(end - block) + 1;
+        }
+        kept = size - begin;
+        memmove(block, block + begin, kept);
+        if (kept == BLOCK_BYTES)
+            break;
+    }
+    return err;
+}
+
+static void put_main_first(struct mappings *mappings)
+{
+    for (size_t i = 0; i < mappings->n; i++) {
+        if (strcmp(mappings->list[i].file, modules_main_path()) != 0)
+            continue;
+        const struct pprof_mapping main_mapping = mappings->list[i];
+        memmove(mappings->list + 1, mappings->list, i * sizeof *mappings->list);
+        mappings->list[0] = main_mapping;
+        return;
+    }
+}
+
+static int add_build_ids(struct mappings *mappings, struct workspace *work)
+{
+    char hex[SYMBOLS_BUILD_ID_TEXT];
+
+    for (size_t i = 0; i < mappings->n; i++) {
+        if (mappings->list[i].file[0] != '/')
+            continue;
+        symbols_read_build_id(mappings->list[i].file, hex);
+        if (*hex && !(mappings->list[i].build_id = keep_text(work, hex, strlen(hex))))
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+int mappings_read(struct mappings *ret_mappings, struct workspace *work)
+{
+    *ret_mappings = (struct mappings){
+        .list = workspace_take_array(work, MAPPINGS_MAX, sizeof *ret_mappings->list),
+        .capacity = MAPPINGS_MAX,
+    };
+    if (!ret_mappings->list)
+        return -ENOMEM;
+    const int fd = sys_openat(AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return 0;
+    const int err = read_lines(ret_mappings, fd, work);
+    sys_close(fd);
+    put_main_first(ret_mappings);
+    return err < 0 ? err : add_build_ids(ret_mappings, work);
+}
+
+/* ---- where a location lies ---- */
+
+static const struct module_range *find_range(const struct module *module, uintptr_t address)
+{
+    for (size_t i = 0; i < module->n_ranges; i++)
+        if (address >= module->ranges[i].start && address < module->ranges[i].limit)
+            return &module->ranges[i];
+    return NULL;
+}
+
+/* The build id in memory is the truth; the file may have been replaced since. */
+static void set_build_id(struct pprof_mapping *mapping, const struct module *module,
+                         struct workspace *work)
+{
+    char hex[SYMBOLS_BUILD_ID_TEXT];
+
+    symbols_build_id_text(module->build_id, module->build_id_size, hex);
+    if (!mapping->build_id || strcmp(mapping->build_id, hex) != 0)
+        mapping->build_id = *hex ? keep_text(work, hex, strlen(hex)) : NULL;
+}
+
+static bool is_of(const struct pprof_mapping *mapping, const struct module *module)
+{
+    const char *slash = strrchr(mapping->file, '/');
+
+    return mapping->file[0] == '[' || strcmp(slash ? slash + 1 : mapping->file, module_name(module)) == 0 ||
+           modules_is_current(module);
+}
+
+static uint32_t add_range(struct mappings *mappings, const struct module *module,
+                          const struct module_range *range, struct workspace *work)
+{
+    if (mappings->n == mappings->capacity)
+        return 0;
+    struct pprof_mapping *mapping = &mappings->list[mappings->n++];
+    *mapping = (struct pprof_mapping){
+        .start = range->start,
+        .limit = range->limit,
+        .file_offset = range->file_offset,
+        .file = module->path,
+    };
+    set_build_id(mapping, module, work);
+    return (uint32_t)mappings->n;
+}
+
+uint32_t mappings_cover(struct mappings *mappings, const struct location *location,
+                        struct workspace *work)
+{
+    const struct module *module = modules_get(location->module);
+
+    for (size_t i = 0; i < mappings->n; i++) {
+        struct pprof_mapping *mapping = &mappings->list[i];
+        if (location->address < mapping->start || location->address >= mapping->limit ||
+            (module && !is_of(mapping, module)))
+            continue;
+        if (module && !mapping->has_functions)
+            set_build_id(mapping, module, work);
+        mapping->has_functions = true;
+        return (uint32_t)i + 1;
+    }
+    const struct module_range *range = module ? find_range(module, location->address) : NULL;
+    if (!range)
+        return 0;
+    const uint32_t id = add_range(mappings, module, range, work);
+    if (id)
+        mappings->list[id - 1].has_functions = true;
+    return id;
+}

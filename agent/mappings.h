@@ -1,0 +1,31 @@
+/* mappings - the executable mappings of this process, as a profile lists them.
+ *
+ * Read from /proc/self/maps (raw, no stdio): every r-x line, adjacent pieces of one file put together,
+ * the main executable first, " (deleted)" cut off.  Where /proc is not there the list is empty and
+ * mappings_cover() fills it from the known modules.
+ *
+ * Only from the snapshot. Signal-safe. */
+#ifndef CPROF_AGENT_MAPPINGS_H
+#define CPROF_AGENT_MAPPINGS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/locations.h"
+#include "base/workspace.h"
+#include "encoder/pprof.h"
+
+struct mappings {
+    struct pprof_mapping *list;
+    size_t n, capacity;
+};
+
+/* 0 or -ENOMEM. */
+int mappings_read(struct mappings *ret_mappings, struct workspace *work);
+
+/* Id (1..n) of the mapping that holds the location; one is added for code that is unloaded now.
+ * 0: the address lies in nothing known. */
+uint32_t mappings_cover(struct mappings *mappings, const struct location *location,
+                        struct workspace *work);
+
+#endif

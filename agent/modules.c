@@ -1,0 +1,247 @@
+/* modules - see modules.h. */
+#include "agent/modules.h"
+
+#include <dlfcn.h>
+#include <elf.h>
+#include <limits.h>
+#include <link.h>
+#include <string.h>
+#include <sys/auxv.h>
+
+#include "base/arena.h"
+#include "base/compiler.h"
+#include "base/sys.h"
+
+enum { PAGE_BYTES = 4096 };
+
+static struct module *_Atomic table[MODULES_MAX];
+static _Atomic uint32_t n_modules; /* slots below it are filled, or about to be */
+static _Atomic uint32_t epoch = 1;
+
+/* Since glibc 2.35; without it every frame is MODULE_UNKNOWN until the snapshot asks the kernel. */
+#pragma weak _dl_find_object
+
+/* ---- where an address lies now, from the loader ---- */
+
+struct found {
+    uintptr_t start, limit, bias;
+    const char *name;
+};
+
+static bool find_loaded(uintptr_t pc, struct found *ret_found)
+{
+    struct dl_find_object object;
+
+    if (!_dl_find_object || _dl_find_object((void *)pc, &object) != 0) // NOLINT
+        return false;
+    *ret_found = (struct found){
+        .start = (uintptr_t)object.dlfo_map_start,
+        .limit = (uintptr_t)object.dlfo_map_end,
+        .bias = object.dlfo_link_map->l_addr,
+        .name = object.dlfo_link_map->l_name,
+    };
+    return true;
+}
+
+/* The main executable has no name in the loader's list. */
+static char main_path[PATH_MAX];
+
+void modules_init(void)
+{
+    const ssize_t n = sys_readlink("/proc/self/exe", main_path, sizeof main_path - 1);
+
+    if (n > 0)
+        return;
+    const char *typed = (const char *)getauxval(AT_EXECFN);
+    strncpy(main_path, typed ? typed : "[exe]", sizeof main_path - 1);
+}
+
+const char *modules_main_path(void)
+{
+    return main_path;
+}
+
+static const char *path_of(const struct found *found)
+{
+    return found->name && *found->name ? found->name : main_path;
+}
+
+/* ---- what an object says of itself ---- */
+
+static void read_build_id(struct module *module, const char *note, size_t size)
+{
+    while (size >= sizeof(ElfW(Nhdr))) {
+        const ElfW(Nhdr) *head = (const void *)note;
+        const size_t name_size = (head->n_namesz + 3u) & ~3u;
+        const size_t whole = sizeof *head + name_size + ((head->n_descsz + 3u) & ~3u);
+        if (whole > size)
+            return;
+        if (head->n_type == NT_GNU_BUILD_ID && head->n_namesz == 4 &&
+            head->n_descsz <= MODULE_BUILD_ID_BYTES && memcmp(head + 1, "GNU", 4) == 0) {
+            module->build_id_size = (uint8_t)head->n_descsz;
+            memcpy(module->build_id, (const char *)(head + 1) + name_size, head->n_descsz);
+            return;
+        }
+        note += whole;
+        size -= whole;
+    }
+}
+
+static void add_range(struct module *module, const ElfW(Phdr) *segment)
+{
+    const uintptr_t start = module->bias + segment->p_vaddr;
+
+    if (module->n_ranges == MODULE_RANGES_MAX)
+        return;
+    module->ranges[module->n_ranges++] = (struct module_range){
+        .start = start & ~(uintptr_t)(PAGE_BYTES - 1),
+        .limit = (start + segment->p_memsz + PAGE_BYTES - 1) & ~(uintptr_t)(PAGE_BYTES - 1),
+        .file_offset = segment->p_offset & ~(uint64_t)(PAGE_BYTES - 1),
+    };
+}
+
+/* The ELF header is the first thing of the first loaded segment in everything that linkers make;
+ * where it is not, the module has no ranges and its frames count as unknown. */
+static void read_headers(struct module *module)
+{
+    const ElfW(Ehdr) *elf = (const void *)module->start;
+
+    if (memcmp(elf->e_ident, ELFMAG, SELFMAG) != 0 || elf->e_phentsize != sizeof(ElfW(Phdr)))
+        return;
+    const ElfW(Phdr) *segments = (const void *)(module->start + elf->e_phoff);
+    for (int i = 0; i < elf->e_phnum; i++) {
+        const ElfW(Phdr) *segment = &segments[i];
+        if (segment->p_type == PT_LOAD && segment->p_flags & PF_X)
+            add_range(module, segment);
+        else if (segment->p_type == PT_NOTE && !module->build_id_size)
+            read_build_id(module, (const char *)(module->bias + segment->p_vaddr),
+                          segment->p_memsz);
+    }
+}
+
+static struct module *module_new(const struct found *found)
+{
+    const char *path = path_of(found);
+    const size_t path_size = strlen(path) + 1;
+    struct module *module = arena_alloc(sizeof *module + path_size);
+
+    if (!module)
+        return NULL;
+    module->start = found->start;
+    module->limit = found->limit;
+    module->bias = found->bias;
+    module->path = memcpy(module + 1, path, path_size);
+    read_headers(module);
+    return module;
+}
+
+/* ---- the table ---- */
+
+static bool holds(const struct module *module, uintptr_t pc)
+{
+    return pc >= module->start && pc < module->limit;
+}
+
+static bool is_same(const struct module *module, const struct found *found)
+{
+    return module->start == found->start && module->limit == found->limit &&
+           module->bias == found->bias && strcmp(module->path, path_of(found)) == 0;
+}
+
+/* The same file, byte for byte, as far as its build id tells. */
+static bool has_same_build(const struct module *module)
+{
+    struct module now = {.start = module->start, .bias = module->bias};
+
+    read_headers(&now);
+    return now.build_id_size == module->build_id_size &&
+           memcmp(now.build_id, module->build_id, now.build_id_size) == 0;
+}
+
+/* Believes a module of an earlier epoch only when it is still there. */
+static bool revalidate(struct module *module)
+{
+    const uint32_t now = load_acquire(&epoch); /* pairs with modules_on_unload */
+    struct found found;
+
+    if (load_relaxed(&module->epoch) == now)
+        return true;
+    if (!find_loaded(module->start, &found) || !is_same(module, &found) ||
+        !has_same_build(module))
+        return false;
+    store_relaxed(&module->epoch, now);
+    return true;
+}
+
+/* Puts it into the first free slot.  Two threads may add the same object at once: the later one
+ * finds the earlier one's in the slot it tries and takes that. */
+static const struct module *publish(struct module *module, const struct found *found)
+{
+    for (uint32_t i = load_relaxed(&n_modules); i < MODULES_MAX; i++) {
+        struct module *other = NULL;
+        module->id = (uint16_t)i;
+        store_relaxed(&module->epoch, load_acquire(&epoch));
+        if (cas_acq_rel(&table[i], &other, module)) { /* pairs with load_acquire in modules_get */
+            uint32_t n = i;
+            while (n <= i && !cas_acq_rel(&n_modules, &n, i + 1))
+                ;
+            return module;
+        }
+        if (is_same(other, found) && revalidate(other))
+            return other;
+    }
+    return NULL;
+}
+
+const struct module *modules_find(uintptr_t pc)
+{
+    static _Atomic uint32_t last; /* where the last search ended: stacks stay in few modules */
+    const uint32_t n = load_acquire(&n_modules); /* pairs with publish */
+    const uint32_t first = load_relaxed(&last);
+    struct found found;
+
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t at = first + i < n ? first + i : first + i - n;
+        struct module *module = load_acquire(&table[at < n ? at : 0]);
+        if (module && holds(module, pc) && revalidate(module)) {
+            store_relaxed(&last, at);
+            return module;
+        }
+    }
+    if (!find_loaded(pc, &found))
+        return NULL;
+    struct module *module = module_new(&found);
+    return module ? publish(module, &found) : NULL;
+}
+
+const struct module *modules_get(uint16_t id)
+{
+    return id < MODULES_MAX ? load_acquire(&table[id]) : NULL;
+}
+
+size_t modules_count(void)
+{
+    return load_acquire(&n_modules);
+}
+
+bool modules_is_current(const struct module *module)
+{
+    return load_relaxed(&module->epoch) == load_acquire(&epoch);
+}
+
+uint32_t modules_epoch(void)
+{
+    return load_acquire(&epoch); /* pairs with modules_on_unload */
+}
+
+void modules_on_unload(void)
+{
+    atomic_fetch_add_explicit(&epoch, 1, memory_order_acq_rel);
+}
+
+const char *module_name(const struct module *module)
+{
+    const char *slash = strrchr(module->path, '/');
+
+    return slash ? slash + 1 : module->path;
+}

@@ -1,0 +1,66 @@
+/* modules - the loaded objects that program counters lie in.
+ *
+ * An append-only table of immutable records (path, build id, load bias, r-x ranges).  A module is found by
+ * address through glibc's _dl_find_object(): no lock, no callback, callable anywhere.  Its data is then read
+ * from its own headers in memory, while a frame of it is on the caller's stack and keeps it loaded.
+ *
+ * Only unloading makes a known address mean something else.  So dlclose is watched: it raises
+ * the epoch, after which every module is looked up again before it is believed, and a range that went
+ * away and came back with other contents becomes a new module.  (A module that comes back at the same
+ * place with the same path and build id is the same module: plugin reloads cost nothing.)
+ *
+ * Lock-free, signal-safe. */
+#ifndef CPROF_AGENT_MODULES_H
+#define CPROF_AGENT_MODULES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/atomic.h"
+
+enum { MODULE_RANGES_MAX = 4, MODULE_BUILD_ID_BYTES = 20, MODULES_MAX = 4096 };
+
+/* Ids in stacks. */
+enum { MODULE_UNKNOWN = 0xffff }; /* no loaded object: JIT code, or gone already */
+
+struct module_range {
+    uintptr_t start, limit; /* pages mapped r-x */
+    uint64_t file_offset;
+};
+
+struct module {
+    uint16_t id;          /* position in the table */
+    uint8_t n_ranges;
+    uint8_t build_id_size; /* 0: none */
+    uint8_t build_id[MODULE_BUILD_ID_BYTES];
+    struct module_range ranges[MODULE_RANGES_MAX];
+    uintptr_t bias;       /* address in memory - address in the file's headers */
+    uintptr_t start, limit; /* of everything */
+    const char *path;     /* absolute where the loader says so; never NULL */
+    _Atomic uint32_t epoch; /* in which it was last seen loaded */
+};
+
+/* Once, from the constructor. */
+void modules_init(void);
+/* Path of the main executable. */
+const char *modules_main_path(void);
+
+/* The module that holds `pc` now, added when it is new; NULL: none, or the table is full.  `pc` must
+ * come from the caller's own stack: that keeps the module loaded while it is read. */
+const struct module *modules_find(uintptr_t pc);
+const struct module *modules_get(uint16_t id);
+size_t modules_count(void);
+
+/* True when nothing was unloaded since the module was last seen loaded. */
+bool modules_is_current(const struct module *module);
+
+/* Raised by every unload. */
+uint32_t modules_epoch(void);
+/* Something was unloaded just now. */
+void modules_on_unload(void);
+
+/* The base name of a module's path. */
+const char *module_name(const struct module *module);
+
+#endif

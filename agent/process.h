@@ -1,0 +1,33 @@
+/* process - which process is this?
+ *
+ * What must start anew in a forked child (its pid, its snapshot numbers, its start time) lives in
+ * one page that the kernel wipes on fork (MADV_WIPEONFORK).  So a child notices by one load that it is a
+ * child, without atfork handlers and without asking the kernel.  A vfork child shares our memory and
+ * finds the parent's page: its own getpid() differs from it, and it must not change a thing.
+ *
+ * Signal-safe. */
+#ifndef CPROF_AGENT_PROCESS_H
+#define CPROF_AGENT_PROCESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/atomic.h"
+
+struct process {
+    _Atomic int pid;              /* 0: not asked yet in this process */
+    _Atomic uint32_t n_snapshots; /* numbers given out */
+    _Atomic uint64_t start_ns;    /* wall clock, when this process began (fork included) */
+};
+
+/* Once, from the constructor.  0 or -errno. */
+int process_init(void);
+
+/* This process's part of the state; in a forked child freshly filled. */
+struct process *process_self(void);
+int process_pid(void);
+
+/* True in a vfork or CLONE_VM child: it runs in its parent's memory. One system call. */
+bool process_is_borrowed(void);
+
+#endif

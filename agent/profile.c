@@ -1,0 +1,121 @@
+/* profile - see profile.h. */
+#include "agent/profile.h"
+
+#include "agent/heap.h"
+#include "base/arena.h"
+#include "base/compiler.h"
+#include "base/pool.h"
+
+static struct pool records; /* by number; the overflow records come first */
+static struct record overflow_records[N_SOURCES];
+
+void profile_init(void)
+{
+    for (uint32_t source = 0; source < N_SOURCES; source++) {
+        struct record *record = &overflow_records[source];
+        record->stack = &stack_overflow;
+        record->source = source;
+        if (pool_number(&records, &record->id))
+            pool_set(&records, record->id, record);
+    }
+}
+
+struct record *record_get(uint32_t id)
+{
+    return pool_get(&records, id);
+}
+
+size_t records_count(void)
+{
+    return pool_count(&records);
+}
+
+/* ---- records of a stack ---- */
+
+static struct record *find(struct record *first, const struct record *end,
+                           enum record_source source, uint64_t tag)
+{
+    for (struct record *r = first; r != end; r = r->next)
+        if (r->source == source && r->tag == tag)
+            return r;
+    return NULL;
+}
+
+struct record *record_intern(enum record_source source, struct stack *stack, uint64_t tag)
+{
+    if (stack == &stack_overflow)
+        return &overflow_records[source];
+    struct record *first = load_acquire(&stack->records); /* pairs with the CAS below */
+    struct record *record = find(first, NULL, source, tag);
+    if (likely(record != NULL))
+        return record;
+
+    record = arena_alloc(sizeof *record);
+    if (!record || !pool_number(&records, &record->id))
+        return &overflow_records[source];
+    record->stack = stack;
+    record->source = source;
+    record->tag = tag;
+    record->next = first;
+    pool_set(&records, record->id, record);
+    while (!cas_acq_rel(&stack->records, &record->next, record)) { /* publishes *record */
+        struct record *other = find(record->next, first, source, tag);
+        if (other)
+            return other; /* ours stays in the pool, with zeros */
+        first = record->next;
+    }
+    return record;
+}
+
+/* ---- shards ---- */
+
+static COLD struct shard *add_shard(struct record *record, uint32_t shard)
+{
+    struct shard *none = NULL, *fresh = arena_alloc(sizeof *fresh);
+
+    if (!fresh)
+        return &record->first;
+    return cas_acq_rel(&record->others[shard - 1], &none, fresh) ? fresh : none;
+}
+
+struct shard *record_shard(struct record *record)
+{
+    const struct thread *thread = thread_record();
+    const uint32_t shard = thread ? thread->shard : 0;
+
+    if (shard == 0)
+        return &record->first;
+    struct shard *other = load_acquire(&record->others[shard - 1]); /* pairs with add_shard */
+    return likely(other != NULL) ? other : add_shard(record, shard);
+}
+
+void record_each_shard(struct record *record, void (*visit)(struct shard *shard, void *arg),
+                       void *arg)
+{
+    visit(&record->first, arg);
+    for (size_t i = 0; i < COUNT_OF(record->others); i++) {
+        struct shard *shard = load_acquire(&record->others[i]);
+        if (shard)
+            visit(shard, arg);
+    }
+}
+
+/* ---- the table ---- */
+
+#define TYPES(...)          {__VA_ARGS__}
+#define TYPE(type, unit)    {type, unit}
+#define PROFILE(name, source, types, default_type, period_type, label, description) \
+    static const struct pprof_type name##_types[] = types;
+#include "agent/profiles.def"
+#undef PROFILE
+
+const struct profile profiles[] = {
+#define PROFILE(id, from, all_types, by_default, of_period, label, text) \
+    {.name = #id, .description = (text), .source = (from), .types = id##_types, \
+     .n_types = COUNT_OF(id##_types), .default_type = (by_default), .period_type = of_period, \
+     .period = id##_period, .read = id##_read, .tag_label = (label), .tag_unit = (label), \
+     .comment = id##_comment},
+#include "agent/profiles.def"
+#undef PROFILE
+};
+const size_t n_profiles = COUNT_OF(profiles);

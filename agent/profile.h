@@ -1,0 +1,80 @@
+/* profile - what is counted, per stack.
+ *
+ * A struct record is one (profile, stack, tag): for heap the tag is the size class.  Records hang in a list
+ * off their stack and in a numbered pool, are never freed, and hold counters that only grow.  The
+ * counters of a record are split into shards, one cache line each, that threads choose by their number:
+ * so threads that allocate from the same stack do not fight for a line.  Shard 0 lies in the record,
+ * the others come with the first thread that needs them.  Where memory is out, shard 0 serves.
+ *
+ * What the numbers of a shard mean is the profile's business; profiles.def names the profiles.
+ *
+ * Lock-free, signal-safe. */
+#ifndef CPROF_AGENT_PROFILE_H
+#define CPROF_AGENT_PROFILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/stacktab.h"
+#include "agent/thread.h"
+#include "base/atomic.h"
+#include "base/compiler.h"
+#include "encoder/pprof.h"
+
+/* Which counters a record holds; several profiles may be views of one source. */
+enum record_source { SOURCE_HEAP, N_SOURCES };
+
+enum { SHARD_VALUES = 8 };
+
+struct ALIGNED(64) shard {
+    _Atomic uint64_t values[SHARD_VALUES];
+};
+
+struct record {
+    struct stack *stack;
+    struct record *next;  /* of the same stack; constant once published */
+    uint64_t tag;
+    uint32_t id;          /* number in the pool */
+    uint32_t source;      /* enum record_source */
+    struct shard *_Atomic others[THREAD_SHARDS - 1];
+    struct shard first;
+};
+
+/* Once, from the constructor. */
+void profile_init(void);
+
+/* The record of (source, stack, tag), made when it is new.  Without memory: the source's record
+ * of stack_overflow, which always exists, with tag 0. */
+struct record *record_intern(enum record_source source, struct stack *stack, uint64_t tag);
+struct record *record_get(uint32_t id);
+size_t records_count(void);
+
+/* The calling thread's shard of it. */
+struct shard *record_shard(struct record *record);
+
+/* Calls visit() for each shard that exists. */
+void record_each_shard(struct record *record, void (*visit)(struct shard *shard, void *arg),
+                       void *arg);
+
+/* ---- the profiles, one line each in profiles.def ---- */
+
+struct profile {
+    const char *name;
+    const char *description;
+    enum record_source source;
+    const struct pprof_type *types;
+    size_t n_types;
+    const char *default_type; /* or NULL */
+    struct pprof_type period_type;
+    uint64_t (*period)(void);
+    /* Fills values[n_types] of one record. */
+    void (*read)(struct record *record, int64_t *ret_values);
+    const char *tag_label, *tag_unit; /* numeric label that shows the tag, or NULL */
+    /* Adds the source's own comment lines, through add(arg, line). */
+    void (*comment)(void (*add)(void *arg, const char *line), void *arg);
+};
+
+extern const struct profile profiles[];
+extern const size_t n_profiles;
+
+#endif

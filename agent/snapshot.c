@@ -1,0 +1,495 @@
+/* snapshot - see snapshot.h. */
+#include "agent/snapshot.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "agent/heap.h"
+#include "agent/locations.h"
+#include "agent/mappings.h"
+#include "agent/modules.h"
+#include "agent/process.h"
+#include "agent/sampler.h"
+#include "agent/stacktab.h"
+#include "agent/symbols.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/sys.h"
+#include "base/text.h"
+#include "base/version.h"
+
+/* What stands in place of frames that are not known. */
+enum pseudo { PSEUDO_OVERFLOW, PSEUDO_TRUNCATED, PSEUDO_UNKNOWN, PSEUDO_NO_STACK, N_PSEUDO };
+static const char *const pseudo_names[N_PSEUDO] = {
+    "[overflow]", "[truncated]", "[unknown]", "[no stack]",
+};
+
+enum { COMMENTS_MAX = 64, COMMENT_BYTES_MAX = 1024 };
+
+/* One record's copy. */
+struct copy {
+    struct record *record;
+    int64_t *values;
+};
+
+struct job {
+    const struct profile *profile;
+    const struct snapshot_options *options;
+    struct workspace *work;
+    struct pprof_input *input;
+    struct copy *copies;
+    size_t n_copies;
+    uint32_t *numbers;     /* location id -> its number in this profile; 0: not used */
+    size_t n_locations;    /* ids below n_locations + 1 have a place in numbers */
+    uint32_t *used;        /* the ids, in the order of their numbers */
+    size_t n_used;
+    uint32_t pseudo[N_PSEUDO]; /* their numbers; 0: not used */
+    struct mappings mappings;
+    const char **comments;
+    bool failed;           /* out of memory in a callback */
+};
+
+/* ---- copying the counters ---- */
+
+static bool any(const int64_t *values, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (values[i])
+            return true;
+    return false;
+}
+
+/* In-use values by age replace those of all; which types are in use is in their names. */
+static void apply_age(const struct job *job, uint32_t id, const uint64_t *sums, int64_t *values)
+{
+    for (size_t i = 0; i < job->profile->n_types; i++) {
+        if (strcmp(job->profile->types[i].type, "inuse_objects") == 0)
+            values[i] = (int64_t)(sums[2 * id] / SAMPLER_OBJECT);
+        else if (strcmp(job->profile->types[i].type, "inuse_space") == 0)
+            values[i] = (int64_t)sums[2 * id + 1];
+        else
+            values[i] = 0;
+    }
+}
+
+static int copy_records(struct job *job)
+{
+    const size_t n = records_count(), n_types = job->profile->n_types;
+    uint64_t *sums = NULL;
+    int64_t values[PPROF_TYPES_MAX];
+
+    job->copies = workspace_take_array(job->work, n, sizeof *job->copies);
+    if (!job->copies)
+        return -ENOMEM;
+    if (job->options->min_age_s) {
+        sums = workspace_take_array(job->work, 2 * n, sizeof *sums);
+        if (!sums)
+            return -ENOMEM;
+        heap_sum_by_age(job->options->min_age_s, sums, n);
+    }
+    for (uint32_t id = 0; id < n; id++) {
+        struct record *record = record_get(id);
+        if (!record || record->source != (uint32_t)job->profile->source)
+            continue;
+        job->profile->read(record, values);
+        if (sums)
+            apply_age(job, id, sums, values);
+        if (!any(values, n_types))
+            continue;
+        int64_t *kept = workspace_take_array(job->work, n_types, sizeof *kept);
+        if (!kept)
+            return -ENOMEM;
+        memcpy(kept, values, n_types * sizeof *kept);
+        job->copies[job->n_copies++] = (struct copy){record, kept};
+    }
+    return 0;
+}
+
+/* ---- samples and the numbers of their locations ---- */
+
+static uint32_t number_of(struct job *job, uint32_t id)
+{
+    if (!job->numbers[id]) {
+        job->used[job->n_used++] = id;
+        job->numbers[id] = (uint32_t)job->n_used;
+    }
+    return job->numbers[id];
+}
+
+/* Pseudo frames are numbered behind the real ones; until those are counted they go by the highest
+ * numbers, downwards. */
+static uint32_t pseudo_number(struct job *job, enum pseudo which)
+{
+    job->pseudo[which] = 1;
+    return UINT32_MAX - which;
+}
+
+static int add_labels(struct job *job, struct pprof_sample *sample, const struct record *record)
+{
+    if (!job->profile->tag_label || !record->tag)
+        return 0;
+    struct pprof_label *label = workspace_take(job->work, sizeof *label);
+    if (!label)
+        return -ENOMEM;
+    *label = (struct pprof_label){
+        .key = job->profile->tag_label,
+        .number = (int64_t)record->tag,
+        .unit = job->profile->tag_unit,
+    };
+    sample->labels = label;
+    sample->n_labels = 1;
+    return 0;
+}
+
+static int add_sample(struct job *job, const struct copy *copy, struct pprof_sample *sample)
+{
+    const struct stack *stack = copy->record->stack;
+    uint32_t *locations = workspace_take_array(job->work, stack->n_frames + 1u, sizeof *locations);
+    uint32_t n = 0;
+
+    if (!locations)
+        return -ENOMEM;
+    for (size_t i = 0; i < stack->n_frames; i++)
+        if (stack->locations[i] <= job->n_locations)
+            locations[n++] = number_of(job, stack->locations[i]);
+    if (stack == &stack_overflow)
+        locations[n++] = pseudo_number(job, PSEUDO_OVERFLOW);
+    else if (n == 0)
+        locations[n++] = pseudo_number(job, PSEUDO_NO_STACK);
+    else if (stack->truncated)
+        locations[n++] = pseudo_number(job, PSEUDO_TRUNCATED);
+    *sample = (struct pprof_sample){
+        .locations = locations, .values = copy->values, .n_locations = n};
+    return add_labels(job, sample, copy->record);
+}
+
+static int add_samples(struct job *job)
+{
+    struct pprof_sample *samples =
+        workspace_take_array(job->work, job->n_copies, sizeof *samples);
+
+    job->n_locations = locations_count(); /* after the copies: their stacks' locations are in it */
+    job->numbers = workspace_take_array(job->work, job->n_locations + 1, sizeof *job->numbers);
+    job->used = workspace_take_array(job->work, job->n_locations + 1, sizeof *job->used);
+    if (!samples || !job->numbers || !job->used)
+        return -ENOMEM;
+    for (size_t i = 0; i < job->n_copies; i++) {
+        const int err = add_sample(job, &job->copies[i], &samples[i]);
+        if (err < 0)
+            return err;
+    }
+    job->input->samples = samples;
+    job->input->n_samples = job->n_copies;
+    return 0;
+}
+
+/* ---- names ---- */
+
+static int name_locations(struct job *job)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < job->n_used; i++)
+        n += !load_acquire(&location_get(job->used[i])->name);
+    if (!n || !job->options->use_symbols)
+        return 0;
+
+    struct workspace work = {.size = n * 64 + (128 << 10)};
+    work.base = arena_map(work.size);
+    if (!work.base)
+        return 0; /* shown without names */
+    uint32_t *ids = workspace_take_array(&work, n, sizeof *ids);
+    size_t k = 0;
+    for (size_t i = 0; i < job->n_used && ids; i++)
+        if (k < n && !load_acquire(&location_get(job->used[i])->name))
+            ids[k++] = job->used[i];
+    if (ids)
+        symbols_name(ids, k, &work);
+    arena_unmap(work.base, work.size);
+    return 0;
+}
+
+/* ---- locations, functions, mappings ---- */
+
+struct tables {
+    struct pprof_location *locations;
+    struct pprof_function *functions;
+    struct pprof_line *lines; /* one per location */
+    uint32_t *by_name;        /* hash of the name's address -> function id */
+    size_t by_name_mask;
+    size_t n_functions;
+};
+
+static size_t power_of_two(size_t n)
+{
+    size_t power = 16;
+
+    while (power < n)
+        power *= 2;
+    return power;
+}
+
+/* Functions are told apart by their names. */
+static uint32_t function_of(struct tables *tables, const char *name)
+{
+    uint64_t hash = 0xcbf29ce484222325;
+
+    for (const char *c = name; *c; c++)
+        hash = (hash ^ (unsigned char)*c) * 0x100000001b3;
+    for (size_t at = hash ^ hash >> 32;; at++) {
+        uint32_t *slot = &tables->by_name[at & tables->by_name_mask];
+        if (*slot && strcmp(tables->functions[*slot - 1].name, name) != 0)
+            continue;
+        if (!*slot) {
+            tables->functions[tables->n_functions++] = (struct pprof_function){.name = name};
+            *slot = (uint32_t)tables->n_functions;
+        }
+        return *slot;
+    }
+}
+
+static void add_location(struct tables *tables, size_t i, uint32_t mapping, uint64_t address,
+                         const char *name)
+{
+    tables->locations[i] = (struct pprof_location){.mapping = mapping, .address = address};
+    if (!name)
+        return;
+    tables->lines[i] = (struct pprof_line){.function = function_of(tables, name)};
+    tables->locations[i].lines = &tables->lines[i];
+    tables->locations[i].n_lines = 1;
+}
+
+static int take_tables(struct job *job, struct tables *ret_tables, size_t n)
+{
+    ret_tables->by_name_mask = power_of_two(2 * n) - 1;
+    ret_tables->locations = workspace_take_array(job->work, n, sizeof *ret_tables->locations);
+    ret_tables->functions = workspace_take_array(job->work, n, sizeof *ret_tables->functions);
+    ret_tables->lines = workspace_take_array(job->work, n, sizeof *ret_tables->lines);
+    ret_tables->by_name = workspace_take_array(job->work, ret_tables->by_name_mask + 1,
+                                               sizeof *ret_tables->by_name);
+    return ret_tables->locations && ret_tables->functions && ret_tables->lines &&
+                   ret_tables->by_name
+               ? 0
+               : -ENOMEM;
+}
+
+/* The name that the profile gives, or NULL: none at all was asked for. */
+static const char *shown_name(const struct job *job, const struct location *location)
+{
+    const char *name = load_acquire(&location->name); /* pairs with symbols.c */
+
+    if (!job->options->use_symbols)
+        return NULL;
+    return name ? name : pseudo_names[PSEUDO_UNKNOWN];
+}
+
+static int add_locations(struct job *job)
+{
+    struct tables tables = {0};
+    size_t n = job->n_used;
+    const int err = take_tables(job, &tables, n + N_PSEUDO);
+
+    if (err < 0)
+        return err;
+    for (size_t i = 0; i < n; i++) {
+        const struct location *location = location_get(job->used[i]);
+        const uint32_t mapping = mappings_cover(&job->mappings, location, job->work);
+        if (mapping)
+            add_location(&tables, i, mapping, location->address, shown_name(job, location));
+        else
+            add_location(&tables, i, 0, 0, pseudo_names[PSEUDO_UNKNOWN]);
+    }
+    for (int which = 0; which < N_PSEUDO; which++) {
+        if (!job->pseudo[which])
+            continue;
+        add_location(&tables, n, 0, 0, pseudo_names[which]);
+        job->pseudo[which] = (uint32_t)++n;
+    }
+    for (size_t i = 0; i < job->mappings.n; i++)
+        job->mappings.list[i].has_functions &= job->options->use_symbols;
+    job->input->locations = tables.locations;
+    job->input->n_locations = n;
+    job->input->functions = tables.functions;
+    job->input->n_functions = tables.n_functions;
+    job->input->mappings = job->mappings.list;
+    job->input->n_mappings = job->mappings.n;
+    return 0;
+}
+
+/* The last frame of a sample may be a pseudo frame, whose number is known only now. */
+static void fix_pseudo_numbers(const struct job *job)
+{
+    for (size_t i = 0; i < job->input->n_samples; i++) {
+        const struct pprof_sample *sample = &job->input->samples[i];
+        uint32_t *last = (uint32_t *)(uintptr_t)&sample->locations[sample->n_locations - 1];
+        if (*last > UINT32_MAX - N_PSEUDO)
+            *last = job->pseudo[UINT32_MAX - *last];
+    }
+}
+
+/* ---- comments ---- */
+
+static void add_comment(void *arg, const char *line)
+{
+    struct job *job = arg;
+    const size_t size = strlen(line) + 1;
+    char *copy = workspace_take(job->work, size);
+
+    if (!copy || job->input->n_comments == COMMENTS_MAX) {
+        job->failed |= !copy;
+        return;
+    }
+    job->comments[job->input->n_comments++] = memcpy(copy, line, size);
+}
+
+__attribute__((format(printf, 2, 3))) static void add_commentf(struct job *job,
+                                                               const char *format, ...)
+{
+    char buffer[COMMENT_BYTES_MAX];
+    struct text text;
+    va_list args;
+
+    text_init(&text, buffer, sizeof buffer);
+    va_start(args, format);
+    text_addv(&text, format, args);
+    va_end(args);
+    add_comment(job, buffer);
+}
+
+/* Resident pages of the process, from /proc/self/statm; 0: not readable. */
+static uint64_t read_rss_bytes(void)
+{
+    char buffer[128];
+    const int fd = sys_openat(AT_FDCWD, "/proc/self/statm", O_RDONLY | O_CLOEXEC, 0);
+    uint64_t pages = 0;
+
+    if (fd < 0)
+        return 0;
+    const ssize_t n = sys_read(fd, buffer, sizeof buffer - 1);
+    sys_close(fd);
+    buffer[n > 0 ? n : 0] = '\0';
+    const char *at = buffer + strcspn(buffer, " ");
+    at += *at == ' ';
+    return text_parse_u64(&at, &pages) == 0 ? pages * 4096 : 0;
+}
+
+static void add_start_comment(struct job *job)
+{
+    const uint64_t start_s = load_relaxed(&process_self()->start_ns) / 1000000000u;
+
+    add_commentf(job, "start: %lu (unix time), up %lu s", start_s,
+                 clock_wall_ns() / 1000000000u - start_s);
+}
+
+static void add_drop_comments(struct job *job)
+{
+    add_commentf(job, "samples kept: %lu", thread_sum_kept());
+    for (int why = 0; why < N_DROPS; why++) {
+        const uint64_t n = thread_sum_dropped((enum thread_drop)why);
+        if (n)
+            add_commentf(job, "dropped: %lu %s", n, thread_drop_text((enum thread_drop)why));
+    }
+}
+
+static int add_comments(struct job *job)
+{
+    job->comments = workspace_take_array(job->work, COMMENTS_MAX, sizeof *job->comments);
+    if (!job->comments)
+        return -ENOMEM;
+    add_commentf(job, "profile: %s", job->profile->name);
+    add_commentf(job, "agent: cprof %s", CPROF_VERSION);
+    add_commentf(job, "exe: %s", modules_main_path());
+    add_commentf(job, "pid: %d", process_pid());
+    if (job->options->host)
+        add_commentf(job, "host: %s", job->options->host);
+    if (job->options->service)
+        add_commentf(job, "service: %s", job->options->service);
+    if (*job->options->labels)
+        add_commentf(job, "labels: %s", job->options->labels);
+    add_start_comment(job);
+    job->profile->comment(add_comment, job);
+    if (job->options->min_age_s)
+        add_commentf(job, "in use: only what is older than %lu s", job->options->min_age_s);
+    add_drop_comments(job);
+    add_commentf(job, "stacks: %lu", stacktab_count());
+    add_commentf(job, "agent memory: %lu of %lu bytes, %lu requests refused", arena_used_bytes(),
+                 arena_cap_bytes(), arena_n_refused());
+    add_commentf(job, "process RSS: %lu bytes", read_rss_bytes());
+    if (job->options->use_symbols)
+        add_comment(job, "function names from symbol tables; lines: cprof symbolize FILE");
+    job->input->comments = job->comments;
+    return job->failed ? -ENOMEM : 0;
+}
+
+/* ---- all ---- */
+
+/* An upper bound for everything above and for the encoder. */
+static size_t work_bytes(const struct profile *profile, size_t n_records)
+{
+    const size_t n_locations = locations_count();
+    size_t n_frames = 0, n = 0;
+
+    for (uint32_t id = 0; id < n_records; id++) {
+        const struct record *record = record_get(id);
+        if (!record || record->source != (uint32_t)profile->source)
+            continue;
+        n_frames += record->stack->n_frames + 8u;
+        n++;
+    }
+    const size_t per_record = sizeof(struct copy) + 16 + 16 * 8 + sizeof(struct pprof_sample) +
+                              sizeof(struct pprof_label) + 16;
+    const size_t per_location = 2 * sizeof(uint32_t) + sizeof(struct pprof_location) +
+                                sizeof(struct pprof_function) + sizeof(struct pprof_line) +
+                                4 * 2 * sizeof(uint32_t) + 16 + 160; /* and the encoder's names */
+    return (n + n_records) * per_record + n_frames * sizeof(uint32_t) +
+           (n_locations + 64) * per_location + ((size_t)2 << 20);
+}
+
+static int fill(struct job *job)
+{
+    const struct profile *profile = job->profile;
+    int err;
+
+    *job->input = (struct pprof_input){
+        .types = profile->types,
+        .n_types = profile->n_types,
+        .period_type = profile->period_type,
+        .period = (int64_t)profile->period(),
+        .default_type = profile->default_type,
+        .time_ns = (int64_t)clock_wall_ns(),
+    };
+    if ((err = copy_records(job)) < 0 || (err = add_samples(job)) < 0 ||
+        (err = name_locations(job)) < 0 || (err = mappings_read(&job->mappings, job->work)) < 0 ||
+        (err = add_locations(job)) < 0)
+        return err;
+    fix_pseudo_numbers(job);
+    return add_comments(job);
+}
+
+int snapshot_take(struct snapshot *ret_snapshot, const struct profile *profile,
+                  const struct snapshot_options *options)
+{
+    struct job job = {
+        .profile = profile,
+        .options = options,
+        .work = &ret_snapshot->work,
+        .input = &ret_snapshot->input,
+    };
+    /* Some room for what is recorded while we count. */
+    const size_t size = work_bytes(profile, records_count() + 256);
+
+    memset(ret_snapshot, 0, sizeof *ret_snapshot);
+    ret_snapshot->work = (struct workspace){.base = arena_map(size), .size = size};
+    if (!ret_snapshot->work.base)
+        return -ENOMEM;
+    const int err = fill(&job);
+    if (err < 0)
+        snapshot_drop(ret_snapshot);
+    return err;
+}
+
+void snapshot_drop(struct snapshot *snapshot)
+{
+    arena_unmap(snapshot->work.base, snapshot->work.size);
+    snapshot->work.base = NULL;
+}

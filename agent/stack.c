@@ -1,0 +1,210 @@
+/* stack - see stack.h. */
+#include "agent/stack.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+
+#include "agent/thread.h"
+#include "base/arena.h"
+#include "base/atomic.h"
+#include "base/compiler.h"
+#include "base/sys.h"
+
+/* ---- capture ---- */
+
+static int (*unwind)(void **ret_pcs, int max);
+
+int stack_init(void)
+{
+    void *library = dlopen("libunwind.so.8", RTLD_NOW | RTLD_LOCAL);
+
+    if (library)
+        unwind = (int (*)(void **, int))dlsym(library, "unw_backtrace");
+    return unwind ? 0 : -ENOENT;
+}
+
+static bool is_own(uintptr_t pc)
+{
+    extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+    extern const char etext[] __attribute__((visibility("hidden")));
+
+    return pc - (uintptr_t)__ehdr_start <= (uintptr_t)etext - (uintptr_t)__ehdr_start;
+}
+
+/* libunwind may open files when a frame has no unwind table: no cancellation may act there. */
+static size_t unwind_uncancelled(void **pcs, size_t max)
+{
+    int state;
+
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    const int n = unwind(pcs, (int)max);
+    pthread_setcancelstate(state, NULL);
+    return n > 0 ? (size_t)n : 0;
+}
+
+size_t stack_capture(uintptr_t *ret_pcs, size_t max, bool *ret_truncated)
+{
+    *ret_truncated = false;
+    if (!unwind)
+        return 0;
+    const size_t n = unwind_uncancelled((void **)ret_pcs, max + STACK_OWN_FRAMES);
+    size_t kept = 0;
+    for (size_t i = 0; i < n && ret_pcs[i]; i++) {
+        if (is_own(ret_pcs[i]))
+            continue;
+        if (kept == max) {
+            *ret_truncated = true;
+            break;
+        }
+        ret_pcs[kept++] = ret_pcs[i];
+    }
+    return kept;
+}
+
+/* ---- room ---- */
+
+enum { PAGE_BYTES = 4096, N_SCRATCH = 16, SCRATCH_BYTES = 64 << 10 };
+
+static struct scratch {
+    _Atomic(char *) base;    /* mapped at first use */
+    _Atomic uint32_t is_used;
+} scratches[N_SCRATCH];
+
+/* The kernel reads the new mask before it looks at `how`: EFAULT means not readable, and a stack
+ * that can still grow grows.  One system call, no signal, no descriptor. */
+static bool is_readable(uintptr_t address)
+{
+    return sys_sigmask(-1, (const sys_sigset *)(address & ~(uintptr_t)7), NULL) != -EFAULT;
+}
+
+/* True when [here - room, here] is stack.  What was found out is remembered per thread, so
+ * a thread asks the kernel a few times in its life. */
+static bool has_room(uintptr_t here, size_t room)
+{
+    if (likely(here - room >= thread_self.stack_low && here < thread_self.stack_high))
+        return true;
+    const uintptr_t low = (here - room) & ~(uintptr_t)(PAGE_BYTES - 1);
+    for (uintptr_t page = here & ~(uintptr_t)(PAGE_BYTES - 1); page > low;) {
+        page -= PAGE_BYTES;
+        if (!is_readable(page))
+            return false;
+    }
+    const bool adjoins = low <= thread_self.stack_high && here >= thread_self.stack_low;
+    if (!adjoins || low < thread_self.stack_low)
+        thread_self.stack_low = low;
+    if (!adjoins || here >= thread_self.stack_high)
+        thread_self.stack_high = here + 1;
+    return true;
+}
+
+/* -1: all in use, or no memory. */
+static int scratch_take(void)
+{
+    for (int i = 0; i < N_SCRATCH; i++) {
+        uint32_t unused = 0;
+        if (load_relaxed(&scratches[i].is_used) ||
+            !cas_acq_rel(&scratches[i].is_used, &unused, 1)) /* pairs with scratch_put */
+            continue;
+        if (!load_relaxed(&scratches[i].base))
+            store_relaxed(&scratches[i].base, arena_map(SCRATCH_BYTES));
+        if (load_relaxed(&scratches[i].base))
+            return i;
+        store_release(&scratches[i].is_used, 0);
+        return -1;
+    }
+    return -1;
+}
+
+static void scratch_put(int i)
+{
+    store_release(&scratches[i].is_used, 0); /* pairs with scratch_take */
+}
+
+void stack_scratch_abandon(void)
+{
+    if (thread_self.scratch)
+        scratch_put((int)thread_self.scratch - 1);
+    thread_self.scratch = 0;
+}
+
+#if defined(__x86_64__)
+/* rbp keeps the old stack, and the CFI says so: unwinders walk from one stack to the other. */
+__asm__(".pushsection .text\n"
+        ".type stack_switch, @function\n"
+        "stack_switch:\n" /* rdi: top of the new stack, rsi: work, rdx: arg */
+        ".cfi_startproc\n"
+        "    push %rbp\n"
+        ".cfi_def_cfa_offset 16\n"
+        ".cfi_offset %rbp, -16\n"
+        "    mov %rsp, %rbp\n"
+        ".cfi_def_cfa_register %rbp\n"
+        "    mov %rdi, %rsp\n"
+        "    mov %rdx, %rdi\n"
+        "    call *%rsi\n"
+        "    mov %rbp, %rsp\n"
+        "    pop %rbp\n"
+        ".cfi_def_cfa %rsp, 8\n"
+        "    ret\n"
+        ".cfi_endproc\n"
+        ".size stack_switch, . - stack_switch\n"
+        ".popsection\n");
+#elif defined(__aarch64__)
+__asm__(".pushsection .text\n"
+        ".type stack_switch, %function\n"
+        "stack_switch:\n"
+        ".cfi_startproc\n"
+        "    stp x29, x30, [sp, #-16]!\n"
+        ".cfi_def_cfa_offset 16\n"
+        ".cfi_offset x29, -16\n"
+        ".cfi_offset x30, -8\n"
+        "    mov x29, sp\n"
+        ".cfi_def_cfa_register x29\n"
+        "    mov sp, x0\n"
+        "    mov x0, x2\n"
+        "    blr x1\n"
+        "    mov sp, x29\n"
+        ".cfi_def_cfa_register sp\n"
+        "    ldp x29, x30, [sp], #16\n"
+        ".cfi_restore x29\n"
+        ".cfi_restore x30\n"
+        ".cfi_def_cfa_offset 0\n"
+        "    ret\n"
+        ".cfi_endproc\n"
+        ".size stack_switch, . - stack_switch\n"
+        ".popsection\n");
+#endif
+__attribute__((visibility("hidden"))) void stack_switch(char *top, void (*work)(void *), void *arg);
+
+void stack_call_on(char *base, size_t size, void (*work)(void *arg), void *arg)
+{
+    stack_switch(base + size, work, arg);
+}
+
+static COLD bool call_on_scratch(void (*work)(void *arg), void *arg)
+{
+    const sys_sigset all = ~(sys_sigset)0;
+    sys_sigset old;
+    const int i = scratch_take();
+
+    if (i < 0)
+        return false;
+    if (sys_sigmask(SIG_SETMASK, &all, &old) < 0) { /* a seccomp filter: stay off the scratch */
+        scratch_put(i);
+        return false;
+    }
+    thread_self.scratch = (uint32_t)i + 1;
+    stack_call_on(load_relaxed(&scratches[i].base), SCRATCH_BYTES, work, arg);
+    thread_self.scratch = 0;
+    scratch_put(i);
+    sys_sigmask(SIG_SETMASK, &old, NULL);
+    return true;
+}
+
+bool stack_call_with_room(size_t room_bytes, void (*work)(void *arg), void *arg)
+{
+    if (unlikely(!has_room((uintptr_t)__builtin_frame_address(0), room_bytes)))
+        return call_on_scratch(work, arg);
+    work(arg);
+    return true;
+}

@@ -1,0 +1,45 @@
+/* stack - the calling thread's stack: capturing its frames, and having room on it.
+ *
+ * Capture is libunwind's unw_backtrace, loaded with dlopen(RTLD_LOCAL) so that its _Unwind_*
+ * symbols never take over the program's exceptions; 6-8 ns a frame when warm.  Frames of the agent itself
+ * are cut off.  Without libunwind every stack is empty, which is said once.
+ *
+ * The unwinder needs some kilobytes.  A thread that has them works where it is; one that does not
+ * (16 KiB stacks, nearly full ones) moves to a scratch stack of the agent for the moment, with all
+ * signals blocked, so that no handler of the program ever runs there.
+ *
+ * Call with the guard up (thread.h).  Signal-safe once stack_init() has run. */
+#ifndef CPROF_AGENT_STACK_H
+#define CPROF_AGENT_STACK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    STACK_DEPTH_MAX = 1024,
+    /* Frames of the agent between the unwinder and the program: a buffer needs room for them. */
+    STACK_OWN_FRAMES = 12,
+    /* Stack that stack_capture() takes, without the caller's buffer and a signal that comes. */
+    STACK_CAPTURE_BYTES = 8 << 10,
+};
+
+/* Loads the unwinder. Not signal-safe: from the constructor. 0, or -ENOENT: no libunwind. */
+int stack_init(void);
+
+/* Return addresses of the calling thread, innermost first, without frames of the agent: at most
+ * `max` (<= STACK_DEPTH_MAX) in a buffer of max + STACK_OWN_FRAMES.  *ret_truncated says that
+ * outer ones were left out. */
+size_t stack_capture(uintptr_t *ret_pcs, size_t max, bool *ret_truncated);
+
+/* Calls work(arg) where there are `room_bytes` (< 48 KiB) of stack: here, or on a scratch stack.
+ * False when neither has room: work was not called. */
+bool stack_call_with_room(size_t room_bytes, void (*work)(void *arg), void *arg);
+
+/* Calls work(arg) on the stack [base, base + size). */
+void stack_call_on(char *base, size_t size, void (*work)(void *arg), void *arg);
+
+/* Gives back the scratch stack that a siglongjmp left behind. */
+void stack_scratch_abandon(void);
+
+#endif

@@ -1,0 +1,136 @@
+/* thread - see thread.h. */
+#include "agent/thread.h"
+
+#include "agent/process.h"
+#include "agent/stack.h"
+#include "agent/trigger.h"
+#include "base/arena.h"
+#include "base/sys.h"
+
+_Thread_local struct thread_self thread_self __attribute__((tls_model("initial-exec")));
+
+static struct thread *_Atomic all_threads;
+static struct thread *_Atomic next_to_check; /* where the search for dead owners goes on */
+static _Atomic uint32_t n_threads;
+
+/* Looks at a few records, going round, and takes over the first whose owner is dead. */
+static struct thread *take_over(int tid)
+{
+    enum { LOOKS = 4 };
+    const int pid = process_pid();
+    struct thread *thread = load_acquire(&next_to_check); /* pairs with publish below */
+
+    for (int i = 0; i < LOOKS; i++) {
+        if (!thread)
+            thread = load_acquire(&all_threads); /* pairs with publish below */
+        if (!thread)
+            return NULL;
+        int owner = load_relaxed(&thread->tid);
+        if (sys_tgkill(pid, owner, 0) < 0 && cas_acq_rel(&thread->tid, &owner, tid))
+            return thread;
+        thread = thread->next;
+    }
+    store_release(&next_to_check, thread);
+    return NULL;
+}
+
+static struct thread *add_record(int tid)
+{
+    struct thread *thread = arena_alloc(sizeof *thread);
+
+    if (!thread)
+        return NULL;
+    store_relaxed(&thread->tid, tid);
+    thread->shard = add_relaxed(&n_threads, 1) % THREAD_SHARDS;
+    thread->next = load_acquire(&all_threads);
+    while (!cas_acq_rel(&all_threads, &thread->next, thread)) /* publishes *thread */
+        ;
+    return thread;
+}
+
+struct thread *thread_record(void)
+{
+    if (likely(thread_self.record != NULL))
+        return thread_self.record;
+    const int tid = sys_gettid();
+    struct thread *thread = take_over(tid);
+    thread_self.record = thread ? thread : add_record(tid);
+    return thread_self.record;
+}
+
+struct thread *thread_first(void)
+{
+    return load_acquire(&all_threads);
+}
+
+void thread_count_drop(enum thread_drop why)
+{
+    struct thread *thread = thread_record();
+
+    if (thread)
+        add_relaxed(&thread->n_dropped[why], 1);
+}
+
+const char *thread_drop_text(enum thread_drop why)
+{
+    static const char *const texts[] = {
+#define DROP(name, text) text,
+#include "agent/drops.def"
+#undef DROP
+    };
+    return texts[why];
+}
+
+uint64_t thread_sum_kept(void)
+{
+    uint64_t sum = 0;
+
+    for (struct thread *t = thread_first(); t; t = t->next)
+        sum += load_relaxed(&t->n_kept);
+    return sum;
+}
+
+uint64_t thread_sum_dropped(enum thread_drop why)
+{
+    uint64_t sum = 0;
+
+    for (struct thread *t = thread_first(); t; t = t->next)
+        sum += load_relaxed(&t->n_dropped[why]);
+    return sum;
+}
+
+/* Stacks grow down: when the caller's frame lies above the frame that raised the guard, that frame
+ * is gone without having taken it down (siglongjmp).  On an alternate signal stack addresses say
+ * nothing, so there the guard is believed. */
+static COLD bool guard_is_stale(uintptr_t frame)
+{
+    stack_t alternate;
+
+    return frame > thread_self.guard_frame && sys_sigaltstack(NULL, &alternate) == 0 &&
+           !(alternate.ss_flags & SS_ONSTACK);
+}
+
+bool guard_enter(void)
+{
+    const uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+
+    if (unlikely(thread_self.guard_frame != 0)) {
+        if (!guard_is_stale(frame))
+            return false;
+        stack_scratch_abandon();
+    }
+    thread_self.guard_frame = frame;
+    compiler_barrier();
+    return true;
+}
+
+void guard_leave(void)
+{
+    compiler_barrier();
+    thread_self.guard_frame = 0;
+    compiler_barrier();
+    if (unlikely(thread_self.snapshot_pending)) {
+        thread_self.snapshot_pending = 0;
+        trigger_run_pending();
+    }
+}

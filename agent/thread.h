@@ -1,0 +1,82 @@
+/* thread - what the agent knows about each thread.
+ *
+ * Two parts.  struct thread_self is thread-local: at most 64 bytes of initial-exec TLS, all zero at
+ * the start, without destructors, so it works in the first instruction of a thread, in signal handlers and
+ * after the thread's other TLS is gone.  struct thread is a record in the arena with what must outlive
+ * the moment: who it is and what it counted.  Records are found through one list, never freed, and
+ * taken over by a new thread when the old one is dead; counts stay in, because only sums are shown.
+ *
+ * The guard says that this thread is inside the agent.  Whoever finds it up (a signal handler that
+ * interrupted the agent, an allocation that the unwinder makes) does not enter a second time.
+ * A handler that leaves the agent by siglongjmp leaves it up; the next entry from a shallower
+ * frame notices and takes it down.
+ *
+ * Everything here is signal-safe and lock-free. */
+#ifndef CPROF_AGENT_THREAD_H
+#define CPROF_AGENT_THREAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/atomic.h"
+#include "base/compiler.h"
+
+/* Why a sample was not kept. */
+enum thread_drop {
+#define DROP(name, text) DROP_##name,
+#include "agent/drops.def"
+#undef DROP
+    N_DROPS
+};
+
+enum { THREAD_SHARDS = 8 };
+
+struct thread {
+    struct thread *next;   /* in the list of all; constant once published */
+    _Atomic int tid;       /* the owner; a dead owner's record may be taken over */
+    uint32_t shard;        /* which of THREAD_SHARDS counters this thread adds to; constant */
+    _Atomic uint64_t n_kept;
+    _Atomic uint64_t n_dropped[N_DROPS];
+};
+
+struct thread_self {
+    size_t heap_left_bytes;     /* countdown to the next heap sample */
+    uint64_t random;            /* sampler state; 0: not seeded */
+    struct thread *record;      /* NULL until the first slow path */
+    uintptr_t guard_frame;      /* frame that raised the guard; 0: down */
+    uintptr_t stack_low;        /* [stack_low, stack_high) is known to be readable stack */
+    uintptr_t stack_high;
+    uint32_t scratch;           /* number + 1 of the scratch stack in use; 0: none */
+    uint32_t snapshot_pending;  /* a signal asked for one while the guard was up */
+};
+_Static_assert(sizeof(struct thread_self) <= 64, "libraries' static TLS is scarce");
+
+extern _Thread_local struct thread_self thread_self
+    __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+/* The calling thread's record; NULL when memory is out. */
+struct thread *thread_record(void);
+
+/* The list of all records, newest first. */
+struct thread *thread_first(void);
+
+/* Counts one sample that was not kept. */
+void thread_count_drop(enum thread_drop why);
+/* The same word that the profile's comments use. */
+const char *thread_drop_text(enum thread_drop why);
+/* Sums over all threads. */
+uint64_t thread_sum_kept(void);
+uint64_t thread_sum_dropped(enum thread_drop why);
+
+/* False when this thread is inside the agent already. */
+bool guard_enter(void);
+/* Also runs the snapshot that a signal asked for meanwhile. */
+void guard_leave(void);
+
+static inline bool guard_is_up(void)
+{
+    return thread_self.guard_frame != 0;
+}
+
+#endif

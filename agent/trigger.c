@@ -1,0 +1,167 @@
+/* trigger - see trigger.h. */
+#include "agent/trigger.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/dump.h"
+#include "agent/process.h"
+#include "agent/stack.h"
+#include "agent/thread.h"
+#include "base/arena.h"
+#include "base/atomic.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/real.h"
+#include "base/sys.h"
+
+/* ---- one snapshot at a time ---- */
+
+enum { SNAPSHOT_STACK_BYTES = 128 << 10 };
+
+static struct lock snapshot_lock;
+static char *snapshot_stack GUARDED_BY(snapshot_lock); /* mapped at the first one */
+static _Atomic uint32_t requested;
+
+static void run(void *arg)
+{
+    (void)arg;
+    dump_all();
+}
+
+static void run_on_own_stack(void) NEEDS(snapshot_lock)
+{
+    if (!snapshot_stack)
+        snapshot_stack = arena_map(SNAPSHOT_STACK_BYTES);
+    if (snapshot_stack)
+        stack_call_on(snapshot_stack, SNAPSHOT_STACK_BYTES, run, NULL);
+    else
+        log_warn_once("snapshot: CPROF_MEMORY: %s; no snapshot", "the cap leaves no room");
+}
+
+/* Requests that arrive while the lock is held find it taken and leave; so look again after it. */
+static void serve_requests(void)
+{
+    while (load_relaxed(&requested) && lock_try(&snapshot_lock, process_pid())) {
+        while (swap_acq_rel(&requested, 0))
+            run_on_own_stack();
+        lock_drop(&snapshot_lock);
+    }
+}
+
+void trigger_run_pending(void)
+{
+    const sys_sigset all = ~(sys_sigset)0;
+    const int saved_errno = errno;
+    sys_sigset old;
+
+    if (process_is_borrowed())
+        return;
+    sys_sigmask(SIG_SETMASK, &all, &old);
+    if (guard_enter()) {
+        serve_requests();
+        guard_leave();
+    }
+    sys_sigmask(SIG_SETMASK, &old, NULL);
+    errno = saved_errno;
+}
+
+void trigger_snapshot(void)
+{
+    store_relaxed(&requested, 1);
+    if (guard_is_up())
+        thread_self.snapshot_pending = 1;
+    else
+        trigger_run_pending();
+}
+
+/* ---- the signal ---- */
+
+static int own_signal; /* 0: none */
+
+static void on_signal(int number)
+{
+    (void)number;
+    trigger_snapshot();
+}
+
+static int install(struct sigaction *ret_old)
+{
+    struct sigaction action;
+
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal;
+    action.sa_flags = SA_RESTART | SA_ONSTACK;
+    sigfillset(&action.sa_mask);
+    return real.sigaction(own_signal, &action, ret_old);
+}
+
+static bool is_default(const struct sigaction *action)
+{
+    return !(action->sa_flags & SA_SIGINFO) && action->sa_handler == SIG_DFL;
+}
+
+int trigger_sigaction(int number, const struct sigaction *action, struct sigaction *ret_old)
+{
+    struct sigaction old;
+
+    if (number != own_signal || number == 0)
+        return real.sigaction(number, action, ret_old);
+    const int err = action && is_default(action) ? install(&old)
+                                                 : real.sigaction(number, action, &old);
+    if (err == 0 && ret_old) {
+        if (old.sa_handler == on_signal) {
+            memset(&old, 0, sizeof old);
+            old.sa_handler = SIG_DFL;
+        }
+        *ret_old = old;
+    }
+    return err;
+}
+
+static void start_signal(int number)
+{
+    struct sigaction now;
+
+    if (number == 0)
+        return;
+    if (real.sigaction(number, NULL, &now) < 0 || !is_default(&now)) {
+        log_info("signal: %d: taken by the program; no snapshots by signal", number);
+        return;
+    }
+    own_signal = number;
+    install(NULL);
+}
+
+/* ---- the exit ---- */
+
+/* Another thread may be writing right now: exit would cut it off. */
+static void wait_for_running_snapshot(void)
+{
+    enum { TRIES = 5000, STEP_NS = 1000000 };
+    const int pid = process_pid();
+
+    for (int i = 0; i < TRIES && load_acquire(&snapshot_lock.holder_pid) == pid; i++)
+        sys_nanosleep_ns(STEP_NS);
+}
+
+static void on_exit_last(void *arg)
+{
+    (void)arg;
+    if (process_is_borrowed())
+        return;
+    wait_for_running_snapshot();
+    if (dump_is_wanted_at_exit())
+        trigger_snapshot();
+}
+
+void trigger_init(const struct config *config)
+{
+    extern int __cxa_atexit(void (*function)(void *), void *arg, void *library);
+
+    start_signal(config->signal);
+    /* Without a library to belong to, and before the loader registers its own: so it runs after
+     * all other exit handlers and destructors. */
+    __cxa_atexit(on_exit_last, NULL, NULL);
+}

@@ -1,0 +1,29 @@
+/* trigger - what makes the agent write a snapshot: the signal and the exit.
+ *
+ * A trigger leaves a request and tries to serve it.  One snapshot at a time: whoever finds one under
+ * way leaves the request to that thread, so requests that come together become one.  A signal that
+ * interrupts the agent itself is served when the guard goes down (thread.h).
+ *
+ * The snapshot runs on a stack of its own with all signals blocked; it stops only the thread that it
+ * runs on.  In a vfork child nothing is triggered: its memory is its parent's. */
+#ifndef CPROF_AGENT_TRIGGER_H
+#define CPROF_AGENT_TRIGGER_H
+
+#include <signal.h>
+
+#include "agent/config.h"
+
+/* Installs the signal handler, where the program has none, and the exit handler. */
+void trigger_init(const struct config *config);
+
+/* Asks for a snapshot and serves it if nobody else does. Signal-safe, keeps errno. */
+void trigger_snapshot(void);
+
+/* Serves what was asked for while the guard was up. */
+void trigger_run_pending(void);
+
+/* sigaction() as the program sees it: for the agent's signal the program's own handler wins, and
+ * where it has none it reads SIG_DFL and finds the agent's handler kept.  Signal-safe. */
+int trigger_sigaction(int number, const struct sigaction *action, struct sigaction *ret_old);
+
+#endif

@@ -1,0 +1,72 @@
+/* trie - see trie.h. */
+#include "base/trie.h"
+
+#include "base/arena.h"
+#include "base/compiler.h"
+
+enum { HASH_BITS = 64 };
+
+/* What a slot holds: 0, an item, or a node with the lowest bit set. */
+struct node {
+    _Atomic uintptr_t slots[TRIE_FAN_OUT];
+};
+
+static bool is_node(uintptr_t value)
+{
+    return value & 1;
+}
+
+static struct node *to_node(uintptr_t value)
+{
+    return (struct node *)(value - 1);
+}
+
+static size_t digit(uint64_t hash, unsigned shift)
+{
+    return hash >> shift & (TRIE_FAN_OUT - 1);
+}
+
+/* A node in which `old` has its place; NULL: no memory. */
+static struct node *node_around(struct trie_item *old, unsigned shift)
+{
+    struct node *node = arena_alloc(sizeof *node);
+
+    if (node)
+        store_relaxed(&node->slots[digit(old->hash, shift)], (uintptr_t)old);
+    return node;
+}
+
+struct trie_item *trie_intern(struct trie *trie, const struct trie_key *key, bool *ret_is_new)
+{
+    _Atomic uintptr_t *at = &trie->root[key->hash & ((1 << TRIE_ROOT_BITS) - 1)];
+    struct trie_item *made = NULL;
+    unsigned shift = TRIE_ROOT_BITS;
+
+    if (ret_is_new)
+        *ret_is_new = false;
+    for (;;) {
+        uintptr_t value = load_acquire(at); /* pairs with the CASes below */
+        if (is_node(value)) {
+            at = &to_node(value)->slots[digit(key->hash, shift)];
+            shift += TRIE_FAN_BITS;
+            continue;
+        }
+        struct trie_item *found = (struct trie_item *)value;
+        if (found && found->hash == key->hash && key->is_same(found, key))
+            return found;
+        if (found && found->hash != key->hash && shift < HASH_BITS) {
+            struct node *node = node_around(found, shift);
+            if (!node)
+                return NULL;
+            cas_acq_rel(at, &value, (uintptr_t)node + 1); /* lost: look again */
+            continue;
+        }
+        if (!made && !(made = key->make(key)))
+            return NULL;
+        if (cas_acq_rel(at, &value, (uintptr_t)made)) { /* publishes *made */
+            if (ret_is_new)
+                *ret_is_new = true;
+            return made;
+        }
+    }
+}
