@@ -15,7 +15,11 @@
 #include <unistd.h>
 
 /* A frame of its own in every stack: never inlined, cloned or merged with its equals. */
+#ifdef __clang__
+#define FRAME __attribute__((noinline))
+#else
 #define FRAME __attribute__((noinline, noclone, noipa))
+#endif
 
 /* The compiler can neither drop `p` nor the call that made it, and makes no tail call before it. */
 #define KEEP(p) __asm__ volatile("" : "+r"(p) : : "memory")
