@@ -322,8 +322,10 @@ static bool start_countdown(size_t size, uint64_t rate)
     thread_self.random = sampler_seed();
     const size_t gap = sampler_next(&thread_self.random, rate);
 
-    thread_self.heap_left_bytes = gap - size;
-    return gap <= size;
+    const size_t counted = size + !size;
+
+    thread_self.heap_left_bytes = gap - counted;
+    return gap <= counted;
 }
 
 COLD void heap_on_alloc(const void *p, size_t size)

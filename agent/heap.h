@@ -29,27 +29,39 @@
 
 enum { HEAP_FILTER_BITS = 20, HEAP_PAGE_BITS = 12 };
 
-extern _Atomic uint8_t heap_filter[1 << HEAP_FILTER_BITS];
-extern _Atomic size_t heap_filter_mask;
+HIDDEN extern _Atomic uint8_t heap_filter[1 << HEAP_FILTER_BITS];
+HIDDEN extern _Atomic size_t heap_filter_mask;
 
-/* ---- the miss path ---- */
+/* ---- the miss path: 5 instructions for malloc, 7 for free, with the jump into the real one ---- */
 
 /* True when this allocation reaches the thread's next sample (also on a thread's first call: the
- * countdown starts at 0; and at rate 1, where it stays 0, for a size of 0 too). */
+ * countdown starts at 0; and at rate 1, where it stays 0).  A size of 0 counts as 1. */
 static inline bool heap_sample_due(size_t size)
 {
-    const size_t left = thread_self.heap_left_bytes;
+#if defined(__x86_64__)
+    bool due;
 
-    thread_self.heap_left_bytes = left - size;
-    return left <= size;
+    /* The compare sets the borrow for size 0: left -= size + (size == 0), in one access. */
+    __asm__("cmp $1, %[size]\n\tsbb %[size], %[left]"
+            : [left] "+m"(thread_self.heap_left_bytes), "=@ccbe"(due)
+            : [size] "r"(size));
+    return due;
+#else
+    const size_t left = thread_self.heap_left_bytes, counted = size + !size;
+
+    thread_self.heap_left_bytes = left - counted;
+    return left <= counted;
+#endif
 }
 
-/* False: `p` is surely not in the live table. */
+/* False: `p` is surely not in the live table.  Plain loads, which compilers fold into the compare: what
+ * they must see was written before `p` was given to this thread. */
 static inline bool heap_may_be_tracked(const void *p)
 {
-    const size_t page = (uintptr_t)p >> HEAP_PAGE_BITS & load_relaxed(&heap_filter_mask);
+    const size_t mask = *(const size_t *)(uintptr_t)&heap_filter_mask;
+    const uint8_t *filter = (const uint8_t *)(uintptr_t)heap_filter;
 
-    return load_relaxed(&heap_filter[page]) != 0;
+    return filter[(uintptr_t)p >> HEAP_PAGE_BITS & mask] != 0;
 }
 
 /* ---- what the wrappers report; all keep errno, any context ---- */

@@ -73,7 +73,8 @@ size_t sampler_next(uint64_t *random, uint64_t rate_bytes)
     if (rate_bytes <= 1)
         return rate_bytes ? 0 : SAMPLER_OFF_BYTES;
     const double gap = -sampler_log(sampler_uniform(random)) * (double)rate_bytes;
-    return gap < 0x1p62 ? (size_t)gap : (size_t)1 << 62;
+    /* Rounded up: `size` bytes reach a gap of x exactly when size >= x. */
+    return gap < 0x1p62 ? (size_t)gap + 1 : (size_t)1 << 62;
 }
 
 struct sampler_weight sampler_weigh(uint64_t size, uint64_t rate_bytes)
