@@ -48,7 +48,9 @@ class DemoTest(PreloadTest):
         self.assertEqual(rows, [FORGETS, FORGETS], out)
         self.assertEqual(processes_in(self.tmp), [])
 
-        files = sorted(self.tmp.glob("cprof-demo.*/*"))
+        directory, = self.tmp.glob("cprof-demo.*")
+        self.assertEqual([name for name in os.listdir(directory) if not name.endswith(".pb.gz")], [])
+        files = sorted(directory.glob("*.heap.pb.gz"))
         self.assertEqual([file.name.split(".", 2)[2] for file in files], ["0001.heap.pb.gz", "0002.heap.pb.gz"])
         for file in files:
             self.assertIn(str(file), out.partition("Profiles:")[2])
