@@ -86,7 +86,7 @@ class EveryFile(harness.PreloadTest):
         run = self.assert_ok(self.runs["no samples"])
         self.assertEqual([file.profile for file in run.files()], ["heap"])
         self.assertEqual(run.profile("heap").samples, [])
-        self.assertEqual(run.profile("heap").period, 0)
+        self.assertLessEqual(run.profile("heap").period, 1)
 
     def test_is_accepted_by_go_tool_pprof(self):
         go = harness.tool("go")

@@ -34,7 +34,7 @@ class Exec(harness.PreloadTest):
     def children(self, what):
         command = [harness.victim("children")]
         run = preload(command, what, CPROF_HEAP_RATE=1, CPROF_MIN_LIFE="0s")
-        self.assertEqual((run.status, run.stderr), (5 if what == "exec" else 0, b""))
+        self.assertEqual((run.status, run.errors()), (5 if what == "exec" else 0, ""))
         by_pid = {}
         for file in run.files():
             by_pid.setdefault(file.pid, set()).add(file.number)

@@ -70,7 +70,7 @@ class Agent(harness.PreloadTest):
         heap = preload("free_elsewhere", CPROF_HEAP_RATE=1).profile("heap")
         names = heap.with_function("makes")[0].functions()
         self.assertEqual(names[0], "makes")
-        self.assertIn("start_thread", names[1:3])
+        self.assertRegex(names[1], r"^(start_thread|libc\.so\.6\+0x[0-9a-f]+)$", "libc's names may be stripped")
 
 
 class Modules(harness.PreloadTest):

@@ -56,6 +56,15 @@ NAMED void fails(void)
     check(err == EINVAL, "an alignment of 3 was accepted");
 }
 
+NAMED void after_failures(void)
+{
+    for (int i = 0; i < 5; i++) {
+        void *p = malloc(opaque(50));
+        KEEP(p);
+        free(p);
+    }
+}
+
 static void *kept[8];
 
 int main(void)
@@ -67,6 +76,7 @@ int main(void)
     kept[2] = allocates_zero_bytes();
     allocates_and_frees();
     fails();
+    after_failures();
     free(NULL);
     KEEP(kept[0]);
     return 0;
