@@ -25,6 +25,16 @@ int agent_is_active(void)
     return is_active;
 }
 
+/* A snapshot needs half a megabyte (encoder, its stack) and some room per stack. */
+static void set_memory_cap(size_t cap_bytes)
+{
+    enum { SNAPSHOT_BYTES = 640 << 10, LEAST_FOR_TABLES = 256 << 10 };
+    const size_t reserve = SNAPSHOT_BYTES + cap_bytes / 4;
+
+    arena_set_cap(cap_bytes, reserve < cap_bytes - LEAST_FOR_TABLES ? reserve
+                                                                     : cap_bytes - LEAST_FOR_TABLES);
+}
+
 static void start_heap(const struct config *config)
 {
     const bool is_on = !config->is_off && config->profiles & CONFIG_HEAP;
@@ -46,15 +56,13 @@ static void start(const char *const *environment)
         log_warn("start: %s: not found behind this library; cprof is off", missing);
         return;
     }
-    arena_set_cap(MEMORY_BYTES);
+    set_memory_cap(MEMORY_BYTES);
     process_init();
     process_self();
     modules_init();
     profile_init();
     config_read(&config, environment);
-    arena_set_cap(config.memory_bytes);
-    log_configure((enum log_level)config.log_level,
-                  config.log[0] == '/' ? config.log : NULL);
+    set_memory_cap(config.memory_bytes);
     start_heap(&config);
     dump_init(&config, environment);
     trigger_init(&config);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <string.h>
 
 #include "agent/stack.h"
@@ -264,50 +265,62 @@ static int read_option(struct config *config, size_t index, const char *text)
 
 struct reading {
     struct config *config;
+    bool is_loud;
     size_t n_complaints;
 };
 
-static void complain_unknown(struct reading *reading, const char *name)
+__attribute__((format(printf, 2, 3))) static void complain(struct reading *reading,
+                                                           const char *format, ...)
+{
+    char buffer[PATH_MAX];
+    struct text text;
+    va_list args;
+
+    if (!reading->is_loud)
+        return;
+    text_init(&text, buffer, sizeof buffer);
+    va_start(args, format);
+    text_addv(&text, format, args);
+    va_end(args);
+    log_warn("config: %s", buffer);
+    reading->n_complaints++;
+}
+
+/* `typed` is the name as the user wrote it. */
+static void complain_unknown(struct reading *reading, const char *name, const char *typed)
 {
     const char *nearest = options[0].name;
 
     for (size_t i = 1; i < COUNT_OF(options); i++)
         if (text_distance(name, options[i].name) < text_distance(name, nearest))
             nearest = options[i].name;
-    log_warn("config: %s: unknown setting, ignored; did you mean %s?", name, nearest);
-    reading->n_complaints++;
+    complain(reading, "%s: unknown setting, ignored; did you mean %s?", typed, nearest);
 }
 
-static void complain_value(struct reading *reading, const struct option *option,
-                           const char *text, int err)
-{
-    log_warn("config: %s=%s: %s; accepted: %s; using the default %s", option->name, text,
-             text_errno(-err), option->form, *option->by_default ? option->by_default : "(none)");
-    reading->n_complaints++;
-}
-
-static void set_option(struct reading *reading, const char *name, const char *text)
+static void set_option(struct reading *reading, const char *name, const char *typed,
+                       const char *text)
 {
     for (size_t i = 0; i < COUNT_OF(options); i++) {
-        if (strcmp(options[i].name, name) != 0)
+        const struct option *option = &options[i];
+        if (strcmp(option->name, name) != 0)
             continue;
         const int err = read_option(reading->config, i, text);
-        if (err < 0) {
-            complain_value(reading, &options[i], text, err);
-        } else if (!options[i].is_built) {
-            log_warn("config: %s=%s: not yet built; the setting has no effect", name, text);
-            reading->n_complaints++;
-        }
+        if (err < 0)
+            complain(reading, "%s=%s: %s; accepted: %s; using the default %s", typed, text,
+                     text_errno(-err), option->form,
+                     *option->by_default ? option->by_default : "(none)");
+        else if (!option->is_built)
+            complain(reading, "%s=%s: not yet built; the setting has no effect", typed, text);
         return;
     }
-    complain_unknown(reading, name);
+    complain_unknown(reading, name, typed);
 }
 
 /* key=value with the key in any case, at[0..size). */
 static void set_pair(struct reading *reading, const char *at, size_t size)
 {
     static const char prefix[] = "CPROF_";
-    char pair[PATH_MAX + 64];
+    char pair[PATH_MAX + 64], typed[64];
     struct text text;
 
     text_init(&text, pair, sizeof pair);
@@ -315,15 +328,16 @@ static void set_pair(struct reading *reading, const char *at, size_t size)
     text_add_bytes(&text, at, size);
     char *equals = strchr(pair, '=');
     if (!equals || text.cut) {
-        log_warn("config: %s: not a setting; accepted: key=value", pair + strlen(prefix));
-        reading->n_complaints++;
+        complain(reading, "%s: not a setting; accepted: key=value", pair + strlen(prefix));
         return;
     }
     *equals = '\0';
+    text_init(&text, typed, sizeof typed);
+    text_add(&text, pair + strlen(prefix));
     for (char *c = pair; *c; c++)
         if (*c >= 'a' && *c <= 'z')
             *c = (char)(*c - 'a' + 'A');
-    set_option(reading, pair, equals + 1);
+    set_option(reading, pair, typed, equals + 1);
 }
 
 /* CPROF=key=value,key=value: a piece without '=' belongs to the value before it. */
@@ -373,8 +387,8 @@ static void read_file(struct reading *reading, const char *path)
     if (fd >= 0)
         sys_close(fd);
     if (n < 0) {
-        log_warn("config: CPROF_CONFIG=%s: %s; the file is ignored", path, text_errno((int)-n));
-        reading->n_complaints++;
+        complain(reading, "CPROF_CONFIG=%s: %s; the file is ignored", path,
+                 text_errno((int)-n));
     } else {
         read_lines(reading, data);
     }
@@ -394,7 +408,7 @@ static void read_environment(struct reading *reading, const char *const *environ
         text_init(&text, name, sizeof name);
         text_add_bytes(&text, entry, (size_t)(equals - entry));
         if (strcmp(name, "CPROF_CONFIG") != 0)
-            set_option(reading, name, equals + 1);
+            set_option(reading, name, name, equals + 1);
     }
 }
 
@@ -411,21 +425,30 @@ static const char *find_variable(const char *const *environment, const char *nam
 /* Values that are well-formed and make no sense. */
 static void check_ranges(struct reading *reading)
 {
-    enum { LEAST_MEMORY = 256 << 10 };
+    enum { LEAST_MEMORY = 1 << 20 };
     struct config *config = reading->config;
 
     if (config->depth < 1 || config->depth > STACK_DEPTH_MAX) {
-        log_warn("config: CPROF_DEPTH=%lu: %s; accepted: 1 to 1024; using the default 128",
+        complain(reading, "CPROF_DEPTH=%lu: %s; accepted: 1 to 1024; using the default 128",
                  config->depth, text_errno(ERANGE));
         config->depth = 128;
-        reading->n_complaints++;
     }
     if (config->memory_bytes < LEAST_MEMORY) {
-        log_warn("config: CPROF_MEMORY=%lu: %s; accepted: 256k and more; using the default 64m",
+        complain(reading, "CPROF_MEMORY=%lu: %s; accepted: 1m and more; using the default 64m",
                  config->memory_bytes, text_errno(ERANGE));
         config->memory_bytes = 64 << 20;
-        reading->n_complaints++;
     }
+}
+
+static void read_sources(struct reading *reading, const char *const *environment)
+{
+    const char *value;
+
+    if ((value = find_variable(environment, "CPROF_CONFIG")) && *value)
+        read_file(reading, value);
+    if ((value = find_variable(environment, "CPROF")))
+        read_shorthand(reading, value);
+    read_environment(reading, environment);
 }
 
 size_t config_read(struct config *config, const char *const *environment)
@@ -436,14 +459,14 @@ size_t config_read(struct config *config, const char *const *environment)
     memset(config, 0, sizeof *config);
     for (size_t i = 0; i < COUNT_OF(options); i++)
         read_option(config, i, options[i].by_default);
-
-    if ((value = find_variable(environment, "CPROF_CONFIG")) && *value)
-        read_file(&reading, value);
-    if ((value = find_variable(environment, "CPROF")))
-        read_shorthand(&reading, value);
-    read_environment(&reading, environment);
-    check_ranges(&reading);
     if ((value = find_variable(environment, "OTEL_SERVICE_NAME")))
         read_text(value, &config->service);
+
+    /* Twice: where complaints go is a setting too. */
+    read_sources(&reading, environment);
+    log_configure((enum log_level)config->log_level, config->log[0] == '/' ? config->log : NULL);
+    reading.is_loud = true;
+    read_sources(&reading, environment);
+    check_ranges(&reading);
     return reading.n_complaints;
 }

@@ -10,6 +10,7 @@
 #include "agent/process.h"
 #include "agent/profile.h"
 #include "agent/snapshot.h"
+#include "base/arena.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sys.h"
@@ -202,15 +203,27 @@ static void take_back_sigxfsz(int err)
         sys_sigtimedwait_now(&set);
 }
 
-static int write_file(struct snapshot *snapshot, const char *temporary, const char *path)
+static int encode(const struct pprof_input *input, int fd)
 {
+    struct workspace work = {.size = pprof_workspace_bytes(input)};
     struct sink_fd sink;
+
+    work.base = arena_map_job(work.size);
+    if (!work.base)
+        return -ENOMEM;
+    sink_fd_init(&sink, fd);
+    const int err = pprof_encode(input, &sink.sink, &work);
+    arena_unmap(work.base, work.size);
+    return err;
+}
+
+static int write_file(const struct pprof_input *input, const char *temporary, const char *path)
+{
     const int fd = open_temporary(temporary);
 
     if (fd < 0)
         return fd;
-    sink_fd_init(&sink, fd);
-    int err = pprof_encode(&snapshot->input, &sink.sink, &snapshot->work);
+    int err = encode(input, fd);
     take_back_sigxfsz(err);
     const int close_err = sys_close(fd);
     if (err == 0)
@@ -239,7 +252,7 @@ static int write_profile(const struct profile *profile, uint32_t number, const c
     if (err < 0)
         goto out;
     text_addf(&temporary, "/.cprof.%d.%u.%s.tmp", process_pid(), number, profile->name);
-    err = temporary.cut ? -ENAMETOOLONG : write_file(&snapshot, buffer, path);
+    err = temporary.cut ? -ENAMETOOLONG : write_file(&snapshot.input, buffer, path);
 out:
     snapshot_drop(&snapshot);
     return err;
@@ -285,14 +298,14 @@ void dump_init(const struct config *config, const char *const *environment)
     text_init(&text, state.host, sizeof state.host);
     if (sys_uname(&system) == 0)
         add_plain(&text, system.nodename);
-    state.at_exit = *config->out != '\0';
+    state.at_exit = *config->out && !config->is_off;
     state.options = (struct snapshot_options){
         .use_symbols = config->symbols == CONFIG_SYMBOLS_SYMTAB,
         .host = *state.host ? state.host : NULL,
         .labels = config->labels,
         .service = config->service,
     };
-    make_pattern(state.at_exit ? config->out : ".", environment);
+    make_pattern(*config->out ? config->out : ".", environment);
     if (state.at_exit)
         check_output();
 }

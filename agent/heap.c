@@ -138,13 +138,13 @@ static void save_peak(struct shard *shard)
                                                   load_relaxed(&shard->values[FREE_BYTES]));
 }
 
-/* A new epoch for each 1/64 (and at least 64 KiB) of growth over the last peak. */
+/* A new epoch for each 1/64 of growth over the last peak. */
 static void raise_peak(int64_t inuse)
 {
-    enum { GROWTH = 64, LEAST_BYTES = 64 << 10 };
+    enum { GROWTH = 64 };
     int64_t last = load_relaxed(&peak_bytes);
 
-    if (inuse > last + last / GROWTH + LEAST_BYTES && cas_relaxed(&peak_bytes, &last, inuse))
+    if (inuse > last + last / GROWTH && cas_relaxed(&peak_bytes, &last, inuse))
         add_relaxed(&peak_epoch, 1);
 }
 
@@ -152,11 +152,11 @@ static void raise_peak(int64_t inuse)
  * them write. */
 static void move_inuse(int64_t bytes)
 {
-    enum { HOLD_BACK = 1024, LEAST_BYTES = 8 << 10 };
+    enum { HOLD_BACK = 1024 };
     const struct thread *thread = thread_self.record;
     _Atomic int64_t *held = &held_back[thread ? thread->shard : 0].bytes;
     const int64_t sum = add_relaxed(held, bytes) + bytes;
-    const int64_t limit = LEAST_BYTES + load_relaxed(&peak_bytes) / HOLD_BACK;
+    const int64_t limit = load_relaxed(&peak_bytes) / HOLD_BACK;
 
     if (likely(sum < limit && sum > -limit))
         return;
@@ -328,23 +328,29 @@ static bool start_countdown(size_t size, uint64_t rate)
     return gap <= counted;
 }
 
-COLD void heap_on_alloc(const void *p, size_t size)
+struct heap_due heap_on_due(size_t size)
 {
-    const int saved_errno = errno;
-    struct sample sample = {.address = (uintptr_t)p, .size = size};
+    const struct heap_due not_a_sample = {0};
 
     if (load_relaxed(&n_rates) == 0) { /* before heap_init() */
         thread_self.heap_left_bytes = 0;
-        return;
+        return not_a_sample;
     }
-    sample.rate = load_acquire(&rate_now); /* pairs with switch_rate */
-    const uint64_t rate = load_relaxed(&rates[sample.rate]);
-    const bool is_first = thread_self.random == 0;
-    if (!is_first || start_countdown(size, rate)) {
-        thread_self.heap_left_bytes = sampler_next(&thread_self.random, rate);
-        if (rate)
-            take_sample(&sample);
-    }
+    const uint32_t index = load_acquire(&rate_now); /* pairs with switch_rate */
+    const uint64_t rate = load_relaxed(&rates[index]);
+    if (thread_self.random == 0 && !start_countdown(size, rate))
+        return not_a_sample;
+    thread_self.heap_left_bytes = sampler_next(&thread_self.random, rate);
+    return rate ? (struct heap_due){index + 1} : not_a_sample;
+}
+
+void heap_on_alloc(const void *p, size_t size, struct heap_due due)
+{
+    const int saved_errno = errno;
+    struct sample sample = {.address = (uintptr_t)p, .size = size, .rate = due.rate - 1};
+
+    if (p && due.rate)
+        take_sample(&sample);
     errno = saved_errno;
 }
 

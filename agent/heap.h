@@ -66,9 +66,15 @@ static inline bool heap_may_be_tracked(const void *p)
 
 /* ---- what the wrappers report; all keep errno, any context ---- */
 
-/* An allocation of `size` bytes at `p` (not NULL) reached the countdown.  Records it, or finds that
- * it was only the thread's first, and sets the next countdown. */
-void heap_on_alloc(const void *p, size_t size);
+/* An allocation reached the countdown: before the real call, sets the next countdown, so that neither a
+ * failure nor a siglongjmp leaves the thread without one.  Returns what heap_on_alloc() needs. */
+struct heap_due {
+    uint32_t rate; /* index + 1; 0: not a sample, it was only the thread's first call */
+};
+struct heap_due heap_on_due(size_t size);
+
+/* The real call gave `p`; NULL: it failed, nothing is recorded. */
+void heap_on_alloc(const void *p, size_t size, struct heap_due due);
 
 /* `p` is about to be freed. */
 void heap_on_free(const void *p);

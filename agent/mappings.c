@@ -10,7 +10,7 @@
 #include "base/text.h"
 
 /* Room for ranges of unloaded modules, behind the lines of the kernel. */
-enum { EXTRA_MAPPINGS = 512, MAPPINGS_MAX = 8192 };
+enum { EXTRA_MAPPINGS = 128, MAPPINGS_MAX = 8192 };
 
 static char *keep_text(struct workspace *work, const char *text, size_t size)
 {
@@ -65,13 +65,17 @@ static bool continues(const struct pprof_mapping *last, const struct line *line)
 
 static int add_line(struct mappings *mappings, const struct line *line, struct workspace *work)
 {
+    if (!mappings->list) { /* the first pass counts */
+        mappings->n += mappings->n < MAPPINGS_MAX;
+        return 0;
+    }
     struct pprof_mapping *last = mappings->n ? &mappings->list[mappings->n - 1] : NULL;
 
     if (last && continues(last, line)) {
         last->limit = line->limit;
         return 0;
     }
-    if (mappings->n >= mappings->capacity - EXTRA_MAPPINGS)
+    if (mappings->n == mappings->capacity)
         return 0; /* a JIT with thousands of pieces */
     char *file = keep_text(work, line->file, line->file_size);
     if (!file)
@@ -83,12 +87,12 @@ static int add_line(struct mappings *mappings, const struct line *line, struct w
 
 /* ---- the whole file, in blocks ---- */
 
-static int read_lines(struct mappings *mappings, int fd, struct workspace *work)
+enum { BLOCK_BYTES = 8 << 10 };
+
+static int read_lines(struct mappings *mappings, int fd, char *block, struct workspace *work)
 {
-    enum { BLOCK_BYTES = 16 << 10 };
-    char *block = workspace_take(work, BLOCK_BYTES + 1);
     size_t kept = 0;
-    int err = block ? 0 : -ENOMEM;
+    int err = 0;
 
     while (err == 0) {
         const ssize_t got = sys_read(fd, block + kept, BLOCK_BYTES - kept);
@@ -139,19 +143,26 @@ static int add_build_ids(struct mappings *mappings, struct workspace *work)
 
 int mappings_read(struct mappings *ret_mappings, struct workspace *work)
 {
-    *ret_mappings = (struct mappings){
-        .list = workspace_take_array(work, MAPPINGS_MAX, sizeof *ret_mappings->list),
-        .capacity = MAPPINGS_MAX,
-    };
-    if (!ret_mappings->list)
+    char *block = workspace_take(work, BLOCK_BYTES + 1);
+
+    *ret_mappings = (struct mappings){0};
+    if (!block)
         return -ENOMEM;
     const int fd = sys_openat(AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return 0;
-    const int err = read_lines(ret_mappings, fd, work);
-    sys_close(fd);
+    if (fd >= 0)
+        read_lines(ret_mappings, fd, block, work);
+    ret_mappings->capacity = ret_mappings->n + EXTRA_MAPPINGS;
+    ret_mappings->n = 0;
+    ret_mappings->list =
+        workspace_take_array(work, ret_mappings->capacity, sizeof *ret_mappings->list);
+    if (fd >= 0 && ret_mappings->list) {
+        sys_lseek_start(fd);
+        read_lines(ret_mappings, fd, block, work);
+    }
+    if (fd >= 0)
+        sys_close(fd);
     put_main_first(ret_mappings);
-    return err < 0 ? err : add_build_ids(ret_mappings, work);
+    return ret_mappings->list ? add_build_ids(ret_mappings, work) : -ENOMEM;
 }
 
 /* ---- where a location lies ---- */

@@ -19,9 +19,9 @@
 #include "base/version.h"
 
 /* What stands in place of frames that are not known. */
-enum pseudo { PSEUDO_OVERFLOW, PSEUDO_TRUNCATED, PSEUDO_UNKNOWN, PSEUDO_NO_STACK, N_PSEUDO };
+enum pseudo { PSEUDO_OVERFLOW, PSEUDO_TRUNCATED, PSEUDO_UNKNOWN, PSEUDO_LOST, N_PSEUDO };
 static const char *const pseudo_names[N_PSEUDO] = {
-    "[overflow]", "[truncated]", "[unknown]", "[no stack]",
+    "[overflow]", "[truncated]", "[unknown]", "[lost]",
 };
 
 enum { COMMENTS_MAX = 64, COMMENT_BYTES_MAX = 1024 };
@@ -42,6 +42,7 @@ struct job {
     uint32_t *numbers;     /* location id -> its number in this profile; 0: not used */
     size_t n_locations;    /* ids below n_locations + 1 have a place in numbers */
     uint32_t *used;        /* the ids, in the order of their numbers */
+    uint32_t *used_mapping; /* and in which mapping each lies */
     size_t n_used;
     uint32_t pseudo[N_PSEUDO]; /* their numbers; 0: not used */
     struct mappings mappings;
@@ -107,21 +108,26 @@ static int copy_records(struct job *job)
 
 /* ---- samples and the numbers of their locations ---- */
 
-static uint32_t number_of(struct job *job, uint32_t id)
-{
-    if (!job->numbers[id]) {
-        job->used[job->n_used++] = id;
-        job->numbers[id] = (uint32_t)job->n_used;
-    }
-    return job->numbers[id];
-}
-
 /* Pseudo frames are numbered behind the real ones; until those are counted they go by the highest
  * numbers, downwards. */
 static uint32_t pseudo_number(struct job *job, enum pseudo which)
 {
     job->pseudo[which] = 1;
     return UINT32_MAX - which;
+}
+
+/* Code that lies in nothing known any more is all the same [unknown]. */
+static uint32_t number_of(struct job *job, uint32_t id)
+{
+    if (job->numbers[id])
+        return job->numbers[id];
+    const uint32_t mapping = mappings_cover(&job->mappings, location_get(id), job->work);
+    if (mapping) {
+        job->used_mapping[job->n_used] = mapping;
+        job->used[job->n_used++] = id;
+    }
+    job->numbers[id] = mapping ? (uint32_t)job->n_used : pseudo_number(job, PSEUDO_UNKNOWN);
+    return job->numbers[id];
 }
 
 static int add_labels(struct job *job, struct pprof_sample *sample, const struct record *record)
@@ -155,7 +161,7 @@ static int add_sample(struct job *job, const struct copy *copy, struct pprof_sam
     if (stack == &stack_overflow)
         locations[n++] = pseudo_number(job, PSEUDO_OVERFLOW);
     else if (n == 0)
-        locations[n++] = pseudo_number(job, PSEUDO_NO_STACK);
+        locations[n++] = pseudo_number(job, PSEUDO_LOST);
     else if (stack->truncated)
         locations[n++] = pseudo_number(job, PSEUDO_TRUNCATED);
     *sample = (struct pprof_sample){
@@ -171,7 +177,9 @@ static int add_samples(struct job *job)
     job->n_locations = locations_count(); /* after the copies: their stacks' locations are in it */
     job->numbers = workspace_take_array(job->work, job->n_locations + 1, sizeof *job->numbers);
     job->used = workspace_take_array(job->work, job->n_locations + 1, sizeof *job->used);
-    if (!samples || !job->numbers || !job->used)
+    job->used_mapping =
+        workspace_take_array(job->work, job->n_locations + 1, sizeof *job->used_mapping);
+    if (!samples || !job->numbers || !job->used || !job->used_mapping)
         return -ENOMEM;
     for (size_t i = 0; i < job->n_copies; i++) {
         const int err = add_sample(job, &job->copies[i], &samples[i]);
@@ -195,7 +203,7 @@ static int name_locations(struct job *job)
         return 0;
 
     struct workspace work = {.size = n * 64 + (128 << 10)};
-    work.base = arena_map(work.size);
+    work.base = arena_map_job(work.size);
     if (!work.base)
         return 0; /* shown without names */
     uint32_t *ids = workspace_take_array(&work, n, sizeof *ids);
@@ -273,14 +281,31 @@ static int take_tables(struct job *job, struct tables *ret_tables, size_t n)
                : -ENOMEM;
 }
 
+/* For a location whose name found no memory: where it lies in its file. */
+static const char *make_name(struct job *job, const struct location *location)
+{
+    enum { NAME_BYTES = 128 };
+    const struct module *module = modules_get(location->module);
+    char *name = workspace_take(job->work, NAME_BYTES);
+    struct text text;
+
+    if (!name)
+        return pseudo_names[PSEUDO_UNKNOWN];
+    text_init(&text, name, NAME_BYTES);
+    if (module)
+        text_addf(&text, "%s+", module_name(module));
+    text_addf(&text, "0x%lx", location->address - (module ? module->bias : 0));
+    return name;
+}
+
 /* The name that the profile gives, or NULL: none at all was asked for. */
-static const char *shown_name(const struct job *job, const struct location *location)
+static const char *shown_name(struct job *job, const struct location *location)
 {
     const char *name = load_acquire(&location->name); /* pairs with symbols.c */
 
     if (!job->options->use_symbols)
         return NULL;
-    return name ? name : pseudo_names[PSEUDO_UNKNOWN];
+    return name ? name : make_name(job, location);
 }
 
 static int add_locations(struct job *job)
@@ -293,11 +318,8 @@ static int add_locations(struct job *job)
         return err;
     for (size_t i = 0; i < n; i++) {
         const struct location *location = location_get(job->used[i]);
-        const uint32_t mapping = mappings_cover(&job->mappings, location, job->work);
-        if (mapping)
-            add_location(&tables, i, mapping, location->address, shown_name(job, location));
-        else
-            add_location(&tables, i, 0, 0, pseudo_names[PSEUDO_UNKNOWN]);
+        add_location(&tables, i, job->used_mapping[i], location->address,
+                     shown_name(job, location));
     }
     for (int which = 0; which < N_PSEUDO; which++) {
         if (!job->pseudo[which])
@@ -316,14 +338,15 @@ static int add_locations(struct job *job)
     return 0;
 }
 
-/* The last frame of a sample may be a pseudo frame, whose number is known only now. */
+/* The numbers of pseudo frames are known only now. */
 static void fix_pseudo_numbers(const struct job *job)
 {
     for (size_t i = 0; i < job->input->n_samples; i++) {
         const struct pprof_sample *sample = &job->input->samples[i];
-        uint32_t *last = (uint32_t *)(uintptr_t)&sample->locations[sample->n_locations - 1];
-        if (*last > UINT32_MAX - N_PSEUDO)
-            *last = job->pseudo[UINT32_MAX - *last];
+        uint32_t *locations = (uint32_t *)(uintptr_t)sample->locations; /* our own */
+        for (uint32_t k = 0; k < sample->n_locations; k++)
+            if (locations[k] > UINT32_MAX - N_PSEUDO)
+                locations[k] = job->pseudo[UINT32_MAX - locations[k]];
     }
 }
 
@@ -423,7 +446,7 @@ static int add_comments(struct job *job)
 
 /* ---- all ---- */
 
-/* An upper bound for everything above and for the encoder. */
+/* An estimate for everything above, high rather than low. */
 static size_t work_bytes(const struct profile *profile, size_t n_records)
 {
     const size_t n_locations = locations_count();
@@ -440,9 +463,9 @@ static size_t work_bytes(const struct profile *profile, size_t n_records)
                               sizeof(struct pprof_label) + 16;
     const size_t per_location = 2 * sizeof(uint32_t) + sizeof(struct pprof_location) +
                                 sizeof(struct pprof_function) + sizeof(struct pprof_line) +
-                                4 * 2 * sizeof(uint32_t) + 16 + 160; /* and the encoder's names */
-    return (n + n_records) * per_record + n_frames * sizeof(uint32_t) +
-           (n_locations + 64) * per_location + ((size_t)2 << 20);
+                                4 * 2 * sizeof(uint32_t) + 16;
+    return n * per_record + n_records * sizeof(struct copy) + n_frames * sizeof(uint32_t) +
+           (n_locations + 64) * per_location + ((size_t)128 << 10);
 }
 
 static int fill(struct job *job)
@@ -458,33 +481,43 @@ static int fill(struct job *job)
         .default_type = profile->default_type,
         .time_ns = (int64_t)clock_wall_ns(),
     };
-    if ((err = copy_records(job)) < 0 || (err = add_samples(job)) < 0 ||
-        (err = name_locations(job)) < 0 || (err = mappings_read(&job->mappings, job->work)) < 0 ||
+    if ((err = copy_records(job)) < 0 || (err = mappings_read(&job->mappings, job->work)) < 0 ||
+        (err = add_samples(job)) < 0 || (err = name_locations(job)) < 0 ||
         (err = add_locations(job)) < 0)
         return err;
     fix_pseudo_numbers(job);
     return add_comments(job);
 }
 
-int snapshot_take(struct snapshot *ret_snapshot, const struct profile *profile,
-                  const struct snapshot_options *options)
+static int take_within(struct snapshot *snapshot, size_t size, const struct profile *profile,
+                       const struct snapshot_options *options)
 {
     struct job job = {
         .profile = profile,
         .options = options,
-        .work = &ret_snapshot->work,
-        .input = &ret_snapshot->input,
+        .work = &snapshot->work,
+        .input = &snapshot->input,
     };
-    /* Some room for what is recorded while we count. */
-    const size_t size = work_bytes(profile, records_count() + 256);
 
-    memset(ret_snapshot, 0, sizeof *ret_snapshot);
-    ret_snapshot->work = (struct workspace){.base = arena_map(size), .size = size};
-    if (!ret_snapshot->work.base)
+    memset(snapshot, 0, sizeof *snapshot);
+    snapshot->work = (struct workspace){.base = arena_map_job(size), .size = size};
+    if (!snapshot->work.base)
         return -ENOMEM;
     const int err = fill(&job);
     if (err < 0)
-        snapshot_drop(ret_snapshot);
+        snapshot_drop(snapshot);
+    return err;
+}
+
+int snapshot_take(struct snapshot *ret_snapshot, const struct profile *profile,
+                  const struct snapshot_options *options)
+{
+    enum { TRIES = 3 }; /* many mappings, or much was recorded while we counted */
+    size_t size = work_bytes(profile, records_count() + 256);
+    int err = take_within(ret_snapshot, size, profile, options);
+
+    for (int i = 1; i < TRIES && err == -ENOMEM; i++)
+        err = take_within(ret_snapshot, size *= 2, profile, options);
     return err;
 }
 

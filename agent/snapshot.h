@@ -26,7 +26,7 @@ struct snapshot_options {
 
 struct snapshot {
     struct pprof_input input;
-    struct workspace work;  /* everything above; what is left serves the encoder */
+    struct workspace work; /* everything above */
 };
 
 /* 0; -ENOMEM: the memory cap leaves no room. */

@@ -99,14 +99,14 @@ uint64_t thread_sum_dropped(enum thread_drop why)
     return sum;
 }
 
-/* Stacks grow down: when the caller's frame lies above the frame that raised the guard, that frame
- * is gone without having taken it down (siglongjmp).  On an alternate signal stack addresses say
+/* Stacks grow down: when the caller's frame does not lie below the frame that raised the guard, that
+ * frame is gone without having taken it down (siglongjmp).  On an alternate signal stack addresses say
  * nothing, so there the guard is believed. */
 static COLD bool guard_is_stale(uintptr_t frame)
 {
     stack_t alternate;
 
-    return frame > thread_self.guard_frame && sys_sigaltstack(NULL, &alternate) == 0 &&
+    return frame >= thread_self.guard_frame && sys_sigaltstack(NULL, &alternate) == 0 &&
            !(alternate.ss_flags & SS_ONSTACK);
 }
 
@@ -133,4 +133,10 @@ void guard_leave(void)
         thread_self.snapshot_pending = 0;
         trigger_run_pending();
     }
+}
+
+void guard_break(void)
+{
+    thread_self.guard_frame = 0;
+    thread_self.snapshot_pending = 0;
 }

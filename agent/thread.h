@@ -73,10 +73,7 @@ uint64_t thread_sum_dropped(enum thread_drop why);
 bool guard_enter(void);
 /* Also runs the snapshot that a signal asked for meanwhile. */
 void guard_leave(void);
-
-static inline bool guard_is_up(void)
-{
-    return thread_self.guard_frame != 0;
-}
+/* For the end of the process: what the guard protected is not gone on with. */
+void guard_break(void);
 
 #endif

@@ -33,7 +33,7 @@ static void run(void *arg)
 static void run_on_own_stack(void) NEEDS(snapshot_lock)
 {
     if (!snapshot_stack)
-        snapshot_stack = arena_map(SNAPSHOT_STACK_BYTES);
+        snapshot_stack = arena_map_job(SNAPSHOT_STACK_BYTES);
     if (snapshot_stack)
         stack_call_on(snapshot_stack, SNAPSHOT_STACK_BYTES, run, NULL);
     else
@@ -62,6 +62,8 @@ void trigger_run_pending(void)
     if (guard_enter()) {
         serve_requests();
         guard_leave();
+    } else {
+        thread_self.snapshot_pending = 1;
     }
     sys_sigmask(SIG_SETMASK, &old, NULL);
     errno = saved_errno;
@@ -70,10 +72,7 @@ void trigger_run_pending(void)
 void trigger_snapshot(void)
 {
     store_relaxed(&requested, 1);
-    if (guard_is_up())
-        thread_self.snapshot_pending = 1;
-    else
-        trigger_run_pending();
+    trigger_run_pending();
 }
 
 /* ---- the signal ---- */
@@ -152,15 +151,17 @@ static void on_exit_last(void *arg)
     if (process_is_borrowed())
         return;
     wait_for_running_snapshot();
-    if (dump_is_wanted_at_exit())
-        trigger_snapshot();
+    if (!dump_is_wanted_at_exit())
+        return;
+    guard_break(); /* exit() from a handler that interrupted the agent */
+    trigger_snapshot();
 }
 
 void trigger_init(const struct config *config)
 {
     extern int __cxa_atexit(void (*function)(void *), void *arg, void *library);
 
-    start_signal(config->signal);
+    start_signal(config->is_off ? 0 : config->signal);
     /* Without a library to belong to, and before the loader registers its own: so it runs after
      * all other exit handlers and destructors. */
     __cxa_atexit(on_exit_last, NULL, NULL);

@@ -12,13 +12,15 @@ struct chunk {
 };
 
 static _Atomic size_t cap;
+static _Atomic size_t reserve; /* part of the cap, for jobs only */
 static _Atomic size_t used;
 static _Atomic uint64_t n_refused;
 static struct chunk *_Atomic current;
 
-void arena_set_cap(size_t cap_bytes)
+void arena_set_cap(size_t cap_bytes, size_t reserve_bytes)
 {
     store_relaxed(&cap, cap_bytes);
+    store_relaxed(&reserve, reserve_bytes);
 }
 
 size_t arena_cap_bytes(void)
@@ -37,12 +39,12 @@ static void *refuse(void)
     return NULL;
 }
 
-void *arena_map(size_t size)
+static void *map(size_t size, size_t limit)
 {
     size = round_up(size, PAGE_BYTES);
-    if (size == 0 || size > load_relaxed(&cap))
+    if (size == 0 || size > limit)
         return refuse();
-    if (add_relaxed(&used, size) + size > load_relaxed(&cap)) {
+    if (add_relaxed(&used, size) + size > limit) {
         sub_relaxed(&used, size);
         return refuse();
     }
@@ -53,6 +55,16 @@ void *arena_map(size_t size)
         return refuse();
     }
     return at;
+}
+
+void *arena_map(size_t size)
+{
+    return map(size, load_relaxed(&cap) - load_relaxed(&reserve));
+}
+
+void *arena_map_job(size_t size)
+{
+    return map(size, load_relaxed(&cap));
 }
 
 void arena_unmap(void *at, size_t size)

@@ -13,8 +13,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Before the first call the cap is 0 and everything is refused. */
-void arena_set_cap(size_t cap_bytes);
+/* Before the first call the cap is 0 and everything is refused.  `reserve_bytes` of it are kept for
+ * arena_map_job(), so that what was collected can still be written when the tables are full. */
+void arena_set_cap(size_t cap_bytes, size_t reserve_bytes);
 size_t arena_cap_bytes(void);
 
 /* `size` zeroed bytes aligned to 16, from 64 bytes on to 64; or NULL. */
@@ -22,6 +23,8 @@ void *arena_alloc(size_t size);
 
 /* `size` bytes, rounded up to pages, zeroed, untouched until used; or NULL. */
 void *arena_map(size_t size);
+/* The same for a job that gives it back when it is done: may use the reserve. */
+void *arena_map_job(size_t size);
 void arena_unmap(void *at, size_t size);
 
 /* Bytes mapped now; calls that the cap or the kernel refused so far. */

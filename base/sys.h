@@ -93,6 +93,10 @@ static inline ssize_t sys_pread(int fd, void *data, size_t size, off_t offset)
 {
     return SYS_CALL(SYS_pread64, fd, data, size, offset);
 }
+static inline off_t sys_lseek_start(int fd)
+{
+    return SYS_CALL(SYS_lseek, fd, 0, 0 /* SEEK_SET */);
+}
 static inline ssize_t sys_write(int fd, const void *data, size_t size)
 {
     return SYS_CALL(SYS_write, fd, data, size);

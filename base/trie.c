@@ -52,8 +52,9 @@ struct trie_item *trie_intern(struct trie *trie, const struct trie_key *key, boo
             continue;
         }
         struct trie_item *found = (struct trie_item *)value;
-        if (found && found->hash == key->hash && key->is_same(found, key))
-            return found;
+        for (struct trie_item *i = found; i && i->hash == key->hash; i = i->older)
+            if (key->is_same(i, key))
+                return i;
         if (found && found->hash != key->hash && shift < HASH_BITS) {
             struct node *node = node_around(found, shift);
             if (!node)
@@ -63,6 +64,7 @@ struct trie_item *trie_intern(struct trie *trie, const struct trie_key *key, boo
         }
         if (!made && !(made = key->make(key)))
             return NULL;
+        made->older = found;
         if (cas_acq_rel(at, &value, (uintptr_t)made)) { /* publishes *made */
             if (ret_is_new)
                 *ret_is_new = true;

@@ -2,8 +2,7 @@
  *
  * 16-way nodes over 64 bits of hash; a leaf points to an item, whose first member is its hash.  Items
  * are complete before they are published with one CAS and are never moved or freed, so readers need
- * no lock and a pointer is a name for life.  Two items with all 64 bits alike: the later one takes the
- * place in the trie, the earlier one stays valid for those who hold it.
+ * no lock and a pointer is a name for life.  Items with all 64 bits alike form a list, newest first.
  *
  * Memory from the arena.  Any thread, signal-safe. */
 #ifndef CPROF_BASE_TRIE_H
@@ -19,6 +18,7 @@ enum { TRIE_ROOT_BITS = 8, TRIE_FAN_BITS = 4, TRIE_FAN_OUT = 1 << TRIE_FAN_BITS 
 
 struct trie_item {
     uint64_t hash;
+    struct trie_item *older; /* with the same hash; set by the trie */
 };
 
 struct trie {

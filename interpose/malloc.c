@@ -14,10 +14,10 @@
 
 static COLD void *malloc_sampled(size_t size)
 {
+    const struct heap_due due = heap_on_due(size);
     void *p = real.malloc(size);
 
-    if (p)
-        heap_on_alloc(p, size);
+    heap_on_alloc(p, size, due);
     return p;
 }
 
@@ -30,10 +30,10 @@ EXPORT void *malloc(size_t size)
 
 static COLD void *calloc_sampled(size_t n, size_t size)
 {
+    const struct heap_due due = heap_on_due(n * size);
     void *p = real.calloc(n, size);
 
-    if (p)
-        heap_on_alloc(p, n * size);
+    heap_on_alloc(p, n * size, due);
     return p;
 }
 
@@ -47,10 +47,10 @@ EXPORT void *calloc(size_t n, size_t size)
 
 static COLD int posix_memalign_sampled(void **ret_p, size_t alignment, size_t size)
 {
+    const struct heap_due due = heap_on_due(size);
     const int err = real.posix_memalign(ret_p, alignment, size);
 
-    if (err == 0 && *ret_p)
-        heap_on_alloc(*ret_p, size);
+    heap_on_alloc(err == 0 ? *ret_p : NULL, size, due);
     return err;
 }
 
@@ -63,10 +63,10 @@ EXPORT int posix_memalign(void **ret_p, size_t alignment, size_t size)
 
 static COLD void *aligned_alloc_sampled(size_t alignment, size_t size)
 {
+    const struct heap_due due = heap_on_due(size);
     void *p = real.aligned_alloc(alignment, size);
 
-    if (p)
-        heap_on_alloc(p, size);
+    heap_on_alloc(p, size, due);
     return p;
 }
 
@@ -79,10 +79,10 @@ EXPORT void *aligned_alloc(size_t alignment, size_t size)
 
 static COLD void *memalign_sampled(size_t alignment, size_t size)
 {
+    const struct heap_due due = heap_on_due(size);
     void *p = real.memalign(alignment, size);
 
-    if (p)
-        heap_on_alloc(p, size);
+    heap_on_alloc(p, size, due);
     return p;
 }
 
@@ -95,10 +95,10 @@ EXPORT void *memalign(size_t alignment, size_t size)
 
 static COLD void *valloc_sampled(size_t size)
 {
+    const struct heap_due due = heap_on_due(size);
     void *p = real.valloc(size);
 
-    if (p)
-        heap_on_alloc(p, size);
+    heap_on_alloc(p, size, due);
     return p;
 }
 
@@ -111,10 +111,10 @@ EXPORT void *valloc(size_t size)
 
 static COLD void *pvalloc_sampled(size_t size)
 {
+    const struct heap_due due = heap_on_due(size);
     void *p = real.pvalloc(size);
 
-    if (p)
-        heap_on_alloc(p, size);
+    heap_on_alloc(p, size, due);
     return p;
 }
 
@@ -138,8 +138,10 @@ static COLD void *realloc_early(void *p, size_t size)
 
 /* The object is out of the table while the real function decides: another thread may be given its
  * address as soon as that has freed it.  A realloc to 0 that returns NULL has freed it. */
-static COLD void *realloc_tracked(void *p, size_t size, bool is_sample)
+static COLD void *realloc_tracked(void *p, size_t size, bool is_due)
 {
+    const struct heap_due none = {0}, due = is_due ? heap_on_due(size) : none;
+
     if (real_is_early(p))
         return realloc_early(p, size);
     const struct heap_taken taken = heap_take(p);
@@ -148,17 +150,16 @@ static COLD void *realloc_tracked(void *p, size_t size, bool is_sample)
         heap_put_back(p, taken);
     else
         heap_on_free_taken(taken);
-    if (q && is_sample)
-        heap_on_alloc(q, size);
+    heap_on_alloc(q, size, due);
     return q;
 }
 
 EXPORT void *realloc(void *p, size_t size)
 {
-    const bool is_sample = heap_sample_due(size);
+    const bool is_due = heap_sample_due(size);
 
-    if (unlikely(is_sample || heap_may_be_tracked(p)))
-        return realloc_tracked(p, size, is_sample);
+    if (unlikely(is_due || heap_may_be_tracked(p)))
+        return realloc_tracked(p, size, is_due);
     return real.realloc(p, size);
 }
 
