@@ -3,7 +3,7 @@
  *
  * Every setting of the agent is an option here (cli/settings.h) and becomes an environment
  * variable. The program is looked at before (cli/program.h): where preloading has no effect we
- * say so rather than let the user wait for profiles. On a terminal one line says what to do
+ * say so rather than let the user wait for profiles, and run it as it is. On a terminal one line says what to do
  * next. */
 #include <argp.h>
 #include <ctype.h>
@@ -165,14 +165,18 @@ int run_main(int argc, char **argv)
     struct program program;
 
     char **command = parse_options(argc, argv);
-    if (program_find(&program, command[0]) < 0) {
-        verb_error("run", "%s: %s", command[0], program.why);
-        return program.status;
+    if (program_find(&program, command[0]) == 0) {
+        const int status = preload();
+        if (status)
+            return status;
+        say_next();
+    } else {
+        const bool can_run = program.status == STATUS_ERROR;
+        verb_error("run", "%s: %s%s", command[0], program.why,
+                   can_run ? "; it runs without cprof" : "");
+        if (!can_run)
+            return program.status;
     }
-    const int status = preload();
-    if (status)
-        return status;
-    say_next();
     execv(program.path, command);
     verb_error("run", "%s: %s", command[0], strerror(errno));
     return errno == ENOENT ? STATUS_NOT_FOUND : STATUS_CANNOT_EXECUTE;
