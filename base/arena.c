@@ -93,9 +93,9 @@ void *arena_alloc(size_t size)
 {
     const size_t unit = size < LINE_BYTES ? WORD_BYTES : LINE_BYTES;
 
-    size = round_up(size, WORD_BYTES);
     if (size > CHUNK_BYTES / 4)
         return arena_map(size);
+    size = round_up(size, WORD_BYTES);
 
     struct chunk *chunk = load_acquire(&current); /* pairs with cas_acq_rel above */
     if (chunk) {
