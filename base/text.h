@@ -39,7 +39,7 @@ int text_parse_u64(const char **at, uint64_t *ret_value);
 /* Hexadecimal digits without a prefix; the same errors. */
 int text_parse_hex(const char **at, uint64_t *ret_value);
 
-/* What errno `err` (positive) means, in strerror's words; the number when it is a rare one. */
+/* What errno `err` (positive) means, in strerror's words; "Unknown error" when it is a rare one. */
 const char *text_errno(int err);
 
 /* Shell pattern with * and ? over the whole of `string`. */

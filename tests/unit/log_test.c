@@ -1,0 +1,150 @@
+#include "base/log.h"
+
+#include <fcntl.h>
+
+#include "tests/unit/help.h"
+
+static char content[8192];
+
+static const char *read_file(const char *path)
+{
+    const int fd = open(path, O_RDONLY);
+    const ssize_t n = fd < 0 ? -1 : read(fd, content, sizeof content - 1);
+
+    if (fd >= 0)
+        close(fd);
+    content[n > 0 ? n : 0] = '\0';
+    return content;
+}
+
+TEST_ALONE(a_line_on_stderr_begins_with_cprof)
+{
+    const struct capture capture = capture_begin();
+
+    log_init();
+    log_warn("dump: %s: %d", "/x", 3);
+    CHECK_STR(capture_end(capture), "cprof: dump: /x: 3\n", "stderr");
+}
+
+TEST_ALONE(nothing_is_written_before_init)
+{
+    const struct capture capture = capture_begin();
+
+    log_warn("too early");
+    CHECK_STR(capture_end(capture), "", "stderr");
+}
+
+TEST_ALONE(only_lines_up_to_the_level_are_written)
+{
+    static const char *const want[] = {
+        "cprof: 0\n",
+        "cprof: 0\ncprof: 1\n",
+        "cprof: 0\ncprof: 1\ncprof: 2\n",
+        "cprof: 0\ncprof: 1\ncprof: 2\ncprof: 3\n",
+    };
+
+    for (int level = LOG_ERROR; level <= LOG_DEBUG; level++) {
+        const struct capture capture = capture_begin();
+        log_init();
+        log_configure((enum log_level)level, NULL);
+        for (int of = LOG_ERROR; of <= LOG_DEBUG; of++)
+            log_line((enum log_level)of, "%d", of);
+        CHECK_STR(capture_end(capture), want[level], "lines");
+    }
+}
+
+TEST_ALONE(a_descriptor_2_that_became_something_else_is_not_written)
+{
+    const char *path = scratch_path("data_file");
+    const struct capture capture = capture_begin();
+
+    log_init();
+    const int at_start = dup(2), file = open(path, O_CREAT | O_RDWR, 0600);
+    dup2(file, 2); /* a daemon's data file */
+    log_warn("into somebody's data");
+    close(2);
+    log_warn("into nothing");
+    dup2(at_start, 2); /* the same pipe again */
+    log_warn("heard");
+    close(at_start);
+    CHECK_STR(capture_end(capture), "cprof: heard\n", "stderr");
+    CHECK_STR(read_file(path), "", "data file");
+    close(file);
+}
+
+TEST_ALONE(stderr_that_was_closed_at_start_stays_silent)
+{
+    const char *path = scratch_path("opened_as_2");
+    const int saved = dup(2);
+
+    close(2);
+    log_init();
+    const int file = open(path, O_CREAT | O_RDWR, 0600);
+    CHECK_INT(file, 2, "lowest free descriptor");
+    log_warn("into somebody's data");
+    dup2(saved, 2);
+    CHECK_STR(read_file(path), "", "file that got descriptor 2");
+}
+
+TEST_ALONE(a_log_file_gets_pid_and_level_and_no_descriptor_stays_open)
+{
+    const char *path = scratch_path("log_file");
+    const struct capture capture = capture_begin();
+    char want[128];
+    int next;
+
+    log_init();
+    log_configure(LOG_INFO, path);
+    const int lowest = dup(0);
+    close(lowest);
+    log_warn("one");
+    log_info("two");
+    log_line(LOG_DEBUG, "three");
+    next = dup(0);
+    CHECK_INT(next, lowest, "lowest free descriptor afterwards");
+    close(next);
+    snprintf(want, sizeof want, "cprof[%d]: warn: one\ncprof[%d]: info: two\n", getpid(), getpid());
+    CHECK_STR(read_file(path), want, "log file");
+    CHECK_STR(capture_end(capture), "", "stderr");
+}
+
+TEST_ALONE(a_log_file_that_cannot_be_opened_is_silence)
+{
+    const struct capture capture = capture_begin();
+
+    log_init();
+    log_configure(LOG_WARN, "/no such directory/file");
+    log_warn("lost");
+    CHECK_STR(capture_end(capture), "", "stderr");
+}
+
+TEST_ALONE(a_long_line_is_cut_and_still_ends)
+{
+    char *words = calloc(1, 5000);
+    const struct capture capture = capture_begin();
+
+    memset(words, 'w', 4999);
+    log_init();
+    log_warn("%s", words);
+    const char *line = capture_end(capture);
+    CHECK_INT(count_lines(line), 1, "lines");
+    CHECK_INT(strlen(line), 1023, "length");
+    CHECK_INT(line[strlen(line) - 1], '\n', "end");
+    free(words);
+}
+
+static void say_three_times(int i)
+{
+    (void)i;
+    for (int k = 0; k < 3; k++)
+        log_warn_once("once");
+}
+
+TEST_ALONE(warn_once_says_it_once_also_from_many_threads)
+{
+    const struct capture capture = capture_begin();
+
+    log_init();
+    in_threads(4, say_three_times);
+    CHECK_STR(capture_end(capture), "cprof: once\n", "stderr");
+}
