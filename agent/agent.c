@@ -1,6 +1,7 @@
 /* agent - see agent.h. */
 #include "agent/agent.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 
 #include "agent/config.h"
@@ -35,6 +36,33 @@ static void set_memory_cap(size_t cap_bytes)
                                                                      : cap_bytes - LEAST_FOR_TABLES);
 }
 
+/* The real malloc is in libc, or all of C++'s new ends in it: the usual case.  An allocator that brings
+ * its own new serves that without calling malloc. */
+static bool is_new_hidden(void)
+{
+    if (modules_is_same_object((const void *)real.malloc, (const void *)real.sigaction))
+        return false;
+    const void *operator_new = dlsym(RTLD_DEFAULT, "_Znwm");
+    if (!operator_new) {
+        dlerror(); // NOLINT(concurrency-mt-unsafe): the program must not find our miss
+        dlerror(); // NOLINT(concurrency-mt-unsafe)
+    }
+    return operator_new && modules_is_same_object((const void *)real.malloc, operator_new);
+}
+
+static void check_allocator(const struct config *config)
+{
+    const char *note = NULL;
+
+    if (!real_is_reached("malloc"))
+        note = "the program defines malloc itself: its allocations are not seen";
+    else if (is_new_hidden())
+        note = "the allocator has its own operator new: C++ allocations are not seen";
+    heap_set_note(note);
+    if (note && *config->out)
+        log_warn("heap: %s: %s; the other profiles are complete", dump_exe_name(), note);
+}
+
 static void start_heap(const struct config *config)
 {
     const bool is_on = !config->is_off && config->profiles & CONFIG_HEAP;
@@ -65,6 +93,8 @@ static void start(const char *const *environment)
     set_memory_cap(config.memory_bytes);
     start_heap(&config);
     dump_init(&config, environment);
+    if (!config.is_off && config.profiles & CONFIG_HEAP)
+        check_allocator(&config);
     trigger_init(&config);
     is_active = 1;
 }

@@ -16,6 +16,7 @@ _Atomic uint8_t heap_filter[1 << HEAP_FILTER_BITS];
 _Atomic size_t heap_filter_mask = ((size_t)1 << HEAP_FILTER_BITS) - 1;
 
 static struct livetab live;
+static const char *note; /* what the profile cannot see; NULL: nothing */
 
 /* ---- rates: a live object remembers by number which rate was in force ---- */
 
@@ -442,6 +443,11 @@ void heap_init(uint64_t rate_bytes)
     switch_rate(find_rate(rate_bytes));
 }
 
+void heap_set_note(const char *text)
+{
+    note = text;
+}
+
 void heap_set_depth(uint32_t depth)
 {
     store_relaxed(&depth_max, depth < STACK_DEPTH_MAX ? depth : STACK_DEPTH_MAX);
@@ -531,7 +537,7 @@ struct age_sums {
 
 static void add_if_old(const struct live *object, void *arg)
 {
-    const struct age_sums *sums = arg;
+    struct age_sums *sums = arg;
     const size_t record = object->value >> RECORD_SHIFT;
 
     if (object->age_s < sums->min_age_s || record >= sums->n_records || !object->value)
@@ -541,7 +547,7 @@ static void add_if_old(const struct live *object, void *arg)
     sums->sums[2 * record + 1] += weight.bytes;
 }
 
-void heap_sum_by_age(uint64_t min_age_s, uint64_t *sums, size_t n_records)
+void heap_sum_by_age(uint64_t min_age_s, uint64_t *sums, size_t n_records) // NOLINT: add_if_old
 {
     struct age_sums arg = {min_age_s, sums, n_records};
 
@@ -582,6 +588,8 @@ void heap_comment(void (*add)(void *arg, const char *line), void *arg)
     text_init(&line, buffer, sizeof buffer);
     text_addf(&line, "heap rate: %lu bytes", heap_rate());
     add(arg, buffer);
+    if (note)
+        add(arg, note);
     livetab_each(&live, clock_mono_s(), add_to_band, &bands);
     for (size_t i = 0; i < COUNT_OF(age_bands); i++) {
         if (!bands.sums[i].objects)

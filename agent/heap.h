@@ -99,6 +99,9 @@ void heap_init(uint64_t rate_bytes);
 uint64_t heap_set_rate(uint64_t rate_bytes);
 uint64_t heap_rate(void);
 
+/* A comment for every heap profile about what it cannot see; constant text. */
+void heap_set_note(const char *text);
+
 /* Frames kept per stack, up to STACK_DEPTH_MAX. */
 void heap_set_depth(uint32_t depth);
 

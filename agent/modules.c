@@ -229,6 +229,14 @@ bool modules_is_current(const struct module *module)
     return load_relaxed(&module->epoch) == load_acquire(&epoch);
 }
 
+bool modules_is_same_object(const void *a, const void *b)
+{
+    struct found found_a, found_b;
+
+    return find_loaded((uintptr_t)a, &found_a) && find_loaded((uintptr_t)b, &found_b) &&
+           found_a.start == found_b.start;
+}
+
 uint32_t modules_epoch(void)
 {
     return load_acquire(&epoch); /* pairs with modules_on_unload */

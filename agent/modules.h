@@ -55,6 +55,9 @@ size_t modules_count(void);
 /* True when nothing was unloaded since the module was last seen loaded. */
 bool modules_is_current(const struct module *module);
 
+/* True when both addresses lie in the same loaded object. */
+bool modules_is_same_object(const void *a, const void *b);
+
 /* Raised by every unload. */
 uint32_t modules_epoch(void);
 /* Something was unloaded just now. */

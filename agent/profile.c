@@ -109,6 +109,7 @@ void record_each_shard(struct record *record, void (*visit)(struct shard *shard,
 #include "agent/profiles.def"
 #undef PROFILE
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): of_period is an initialiser */
 const struct profile profiles[] = {
 #define PROFILE(id, from, all_types, by_default, of_period, label, text) \
     {.name = #id, .description = (text), .source = (from), .types = id##_types, \
@@ -118,4 +119,5 @@ const struct profile profiles[] = {
 #include "agent/profiles.def"
 #undef PROFILE
 };
+/* NOLINTEND(bugprone-macro-parentheses) */
 const size_t n_profiles = COUNT_OF(profiles);
