@@ -52,15 +52,17 @@ static bool is_new_hidden(void)
 
 static void check_allocator(const struct config *config)
 {
-    const char *note = NULL;
+    static const char no_malloc[] = "the program defines malloc itself: its allocations are not seen";
+    static const char no_new[] = "the allocator has its own operator new: C++ allocations are not seen";
 
-    if (!real_is_reached("malloc"))
-        note = "the program defines malloc itself: its allocations are not seen";
-    else if (is_new_hidden())
-        note = "the allocator has its own operator new: C++ allocations are not seen";
-    heap_set_note(note);
-    if (note && *config->out)
-        log_warn("heap: %s: %s; the other profiles are complete", dump_exe_name(), note);
+    if (!real_is_reached("malloc")) {
+        heap_set_note(no_malloc);
+        if (*config->out)
+            log_warn("heap: %s: %s; the profile is empty", dump_exe_name(), no_malloc);
+    } else if (is_new_hidden()) {
+        heap_set_note(no_new); /* a C program with jemalloc loses nothing, so this is no warning */
+        log_info("heap: %s: %s; the profile has the rest", dump_exe_name(), no_new);
+    }
 }
 
 static void start_heap(const struct config *config)

@@ -188,6 +188,58 @@ static int add_samples(struct job *job)
     }
     job->input->samples = samples;
     job->input->n_samples = job->n_copies;
+    return job->pseudo[PSEUDO_UNKNOWN] ? merge_alike(job, samples) : 0;
+}
+
+/* ---- samples that look alike once some of their code is [unknown] ---- */
+
+static bool is_alike(const struct pprof_sample *a, const struct pprof_sample *b)
+{
+    return a->n_locations == b->n_locations && a->n_labels == b->n_labels &&
+           memcmp(a->locations, b->locations, a->n_locations * sizeof *a->locations) == 0 &&
+           (!a->n_labels || a->labels->number == b->labels->number);
+}
+
+static size_t hash_sample(const struct pprof_sample *sample)
+{
+    uint64_t hash = sample->n_labels ? (uint64_t)sample->labels->number : 0;
+
+    for (uint32_t i = 0; i < sample->n_locations; i++)
+        hash = (hash ^ sample->locations[i]) * 0x100000001b3;
+    return hash ^ hash >> 32;
+}
+
+static size_t power_of_two(size_t n)
+{
+    size_t power = 16;
+
+    while (power < n)
+        power *= 2;
+    return power;
+}
+
+static int merge_alike(struct job *job, struct pprof_sample *samples)
+{
+    const size_t mask = power_of_two(2 * job->n_copies) - 1;
+    uint32_t *slots = workspace_take_array(job->work, mask + 1, sizeof *slots);
+    size_t n = 0;
+
+    if (!slots)
+        return -ENOMEM;
+    for (size_t i = 0; i < job->n_copies; i++) {
+        size_t at = hash_sample(&samples[i]) & mask;
+        while (slots[at] && !is_alike(&samples[slots[at] - 1], &samples[i]))
+            at = (at + 1) & mask;
+        if (!slots[at]) {
+            samples[n++] = samples[i];
+            slots[at] = (uint32_t)n;
+            continue;
+        }
+        int64_t *sums = (int64_t *)(uintptr_t)samples[slots[at] - 1].values; /* our own */
+        for (size_t k = 0; k < job->profile->n_types; k++)
+            sums[k] += samples[i].values[k];
+    }
+    job->input->n_samples = n;
     return 0;
 }
 
@@ -227,15 +279,6 @@ struct tables {
     size_t by_name_mask;
     size_t n_functions;
 };
-
-static size_t power_of_two(size_t n)
-{
-    size_t power = 16;
-
-    while (power < n)
-        power *= 2;
-    return power;
-}
 
 /* Functions are told apart by their names. */
 static uint32_t function_of(struct tables *tables, const char *name)
@@ -464,7 +507,7 @@ static size_t work_bytes(const struct profile *profile, size_t n_records)
     const size_t per_location = 2 * sizeof(uint32_t) + sizeof(struct pprof_location) +
                                 sizeof(struct pprof_function) + sizeof(struct pprof_line) +
                                 4 * 2 * sizeof(uint32_t) + 16;
-    return n * per_record + n_records * sizeof(struct copy) + n_frames * sizeof(uint32_t) +
+    return n * (per_record + 4 * sizeof(uint32_t)) + n_records * sizeof(struct copy) + n_frames * sizeof(uint32_t) +
            (n_locations + 64) * per_location + ((size_t)128 << 10);
 }
 
