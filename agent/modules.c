@@ -24,8 +24,10 @@ static _Atomic uint32_t epoch = 1;
 /* ---- where an address lies now, from the loader ---- */
 
 struct found {
-    uintptr_t start, limit, bias;
+    uintptr_t start; /* of the object, or of one of its segments when they do not adjoin */
+    uintptr_t bias;
     const char *name;
+    const struct link_map *map; /* its identity while it is loaded */
 };
 
 static bool find_loaded(uintptr_t pc, struct found *ret_found)
@@ -36,9 +38,9 @@ static bool find_loaded(uintptr_t pc, struct found *ret_found)
         return false;
     *ret_found = (struct found){
         .start = (uintptr_t)object.dlfo_map_start,
-        .limit = (uintptr_t)object.dlfo_map_end,
         .bias = object.dlfo_link_map->l_addr,
         .name = object.dlfo_link_map->l_name,
+        .map = object.dlfo_link_map,
     };
     return true;
 }
@@ -87,32 +89,65 @@ static void read_build_id(struct module *module, const char *note, size_t size)
     }
 }
 
-static void add_range(struct module *module, const ElfW(Phdr) *segment)
+static void add_segment(struct module *module, const ElfW(Phdr) *segment)
 {
-    const uintptr_t start = module->bias + segment->p_vaddr;
+    const uintptr_t start = (module->bias + segment->p_vaddr) & ~(uintptr_t)(PAGE_BYTES - 1);
+    const uintptr_t limit = (module->bias + segment->p_vaddr + segment->p_memsz + PAGE_BYTES - 1) &
+                            ~(uintptr_t)(PAGE_BYTES - 1);
 
-    if (module->n_ranges == MODULE_RANGES_MAX)
-        return;
-    module->ranges[module->n_ranges++] = (struct module_range){
-        .start = start & ~(uintptr_t)(PAGE_BYTES - 1),
-        .limit = (start + segment->p_memsz + PAGE_BYTES - 1) & ~(uintptr_t)(PAGE_BYTES - 1),
-        .file_offset = segment->p_offset & ~(uint64_t)(PAGE_BYTES - 1),
-    };
+    if (!module->limit || start < module->start)
+        module->start = start;
+    if (limit > module->limit)
+        module->limit = limit;
+    if (segment->p_flags & PF_X && module->n_ranges < MODULE_RANGES_MAX)
+        module->ranges[module->n_ranges++] = (struct module_range){
+            .start = start,
+            .limit = limit,
+            .file_offset = segment->p_offset & ~(uint64_t)(PAGE_BYTES - 1),
+        };
 }
 
-/* The ELF header is the first thing of the first loaded segment in everything that linkers make;
- * where it is not, the module has no ranges and its frames count as unknown. */
-static void read_headers(struct module *module)
+struct headers {
+    const ElfW(Phdr) *segments;
+    size_t n;
+};
+
+static bool read_elf(uintptr_t start, struct headers *ret_headers)
 {
-    const ElfW(Ehdr) *elf = (const void *)module->start;
+    const ElfW(Ehdr) *elf = (const void *)start;
 
     if (memcmp(elf->e_ident, ELFMAG, SELFMAG) != 0 || elf->e_phentsize != sizeof(ElfW(Phdr)))
+        return false;
+    *ret_headers = (struct headers){(const void *)(start + elf->e_phoff), elf->e_phnum};
+    return true;
+}
+
+/* Of the main executable the kernel tells.  Else the ELF header is the first thing of the first segment
+ * in everything that linkers make: where the loader says that the object starts, or at its bias. */
+static bool find_headers(const struct found *found, struct headers *ret_headers)
+{
+    struct found at_bias;
+
+    if (!found->name || !*found->name) {
+        *ret_headers = (struct headers){(const void *)getauxval(AT_PHDR), getauxval(AT_PHNUM)};
+        return ret_headers->segments != NULL;
+    }
+    return read_elf(found->start, ret_headers) ||
+           (found->bias != found->start && find_loaded(found->bias, &at_bias) &&
+            at_bias.map == found->map && read_elf(found->bias, ret_headers));
+}
+
+/* Without headers the module has no ranges, and its frames count as unknown. */
+static void read_headers(struct module *module, const struct found *found)
+{
+    struct headers headers;
+
+    if (!find_headers(found, &headers))
         return;
-    const ElfW(Phdr) *segments = (const void *)(module->start + elf->e_phoff);
-    for (int i = 0; i < elf->e_phnum; i++) {
-        const ElfW(Phdr) *segment = &segments[i];
-        if (segment->p_type == PT_LOAD && segment->p_flags & PF_X)
-            add_range(module, segment);
+    for (size_t i = 0; i < headers.n; i++) {
+        const ElfW(Phdr) *segment = &headers.segments[i];
+        if (segment->p_type == PT_LOAD)
+            add_segment(module, segment);
         else if (segment->p_type == PT_NOTE && !module->build_id_size)
             read_build_id(module, (const char *)(module->bias + segment->p_vaddr),
                           segment->p_memsz);
@@ -127,11 +162,9 @@ static struct module *module_new(const struct found *found)
 
     if (!module)
         return NULL;
-    module->start = found->start;
-    module->limit = found->limit;
     module->bias = found->bias;
     module->path = memcpy(module + 1, path, path_size);
-    read_headers(module);
+    read_headers(module, found);
     return module;
 }
 
@@ -144,17 +177,16 @@ static bool holds(const struct module *module, uintptr_t pc)
 
 static bool is_same(const struct module *module, const struct found *found)
 {
-    return module->start == found->start && module->limit == found->limit &&
-           module->bias == found->bias && strcmp(module->path, path_of(found)) == 0;
+    return module->bias == found->bias && strcmp(module->path, path_of(found)) == 0;
 }
 
-/* The same file, byte for byte, as far as its build id tells. */
-static bool has_same_build(const struct module *module)
+/* The same file, byte for byte, as far as its build id and its segments tell. */
+static bool has_same_build(const struct module *module, const struct found *found)
 {
-    struct module now = {.start = module->start, .bias = module->bias};
+    struct module now = {.bias = module->bias};
 
-    read_headers(&now);
-    return now.build_id_size == module->build_id_size &&
+    read_headers(&now, found);
+    return now.limit == module->limit && now.build_id_size == module->build_id_size &&
            memcmp(now.build_id, module->build_id, now.build_id_size) == 0;
 }
 
@@ -166,8 +198,8 @@ static bool revalidate(struct module *module)
 
     if (load_relaxed(&module->epoch) == now)
         return true;
-    if (!find_loaded(module->start, &found) || !is_same(module, &found) ||
-        !has_same_build(module))
+    if (!module->n_ranges || !find_loaded(module->ranges[0].start, &found) ||
+        !is_same(module, &found) || !has_same_build(module, &found))
         return false;
     store_relaxed(&module->epoch, now);
     return true;
@@ -234,7 +266,7 @@ bool modules_is_same_object(const void *a, const void *b)
     struct found found_a, found_b;
 
     return find_loaded((uintptr_t)a, &found_a) && find_loaded((uintptr_t)b, &found_b) &&
-           found_a.start == found_b.start;
+           found_a.map == found_b.map;
 }
 
 uint32_t modules_epoch(void)

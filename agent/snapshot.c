@@ -169,28 +169,6 @@ static int add_sample(struct job *job, const struct copy *copy, struct pprof_sam
     return add_labels(job, sample, copy->record);
 }
 
-static int add_samples(struct job *job)
-{
-    struct pprof_sample *samples =
-        workspace_take_array(job->work, job->n_copies, sizeof *samples);
-
-    job->n_locations = locations_count(); /* after the copies: their stacks' locations are in it */
-    job->numbers = workspace_take_array(job->work, job->n_locations + 1, sizeof *job->numbers);
-    job->used = workspace_take_array(job->work, job->n_locations + 1, sizeof *job->used);
-    job->used_mapping =
-        workspace_take_array(job->work, job->n_locations + 1, sizeof *job->used_mapping);
-    if (!samples || !job->numbers || !job->used || !job->used_mapping)
-        return -ENOMEM;
-    for (size_t i = 0; i < job->n_copies; i++) {
-        const int err = add_sample(job, &job->copies[i], &samples[i]);
-        if (err < 0)
-            return err;
-    }
-    job->input->samples = samples;
-    job->input->n_samples = job->n_copies;
-    return job->pseudo[PSEUDO_UNKNOWN] ? merge_alike(job, samples) : 0;
-}
-
 /* ---- samples that look alike once some of their code is [unknown] ---- */
 
 static bool is_alike(const struct pprof_sample *a, const struct pprof_sample *b)
@@ -241,6 +219,30 @@ static int merge_alike(struct job *job, struct pprof_sample *samples)
     }
     job->input->n_samples = n;
     return 0;
+}
+
+/* ---- all samples ---- */
+
+static int add_samples(struct job *job)
+{
+    struct pprof_sample *samples =
+        workspace_take_array(job->work, job->n_copies, sizeof *samples);
+
+    job->n_locations = locations_count(); /* after the copies: their stacks' locations are in it */
+    job->numbers = workspace_take_array(job->work, job->n_locations + 1, sizeof *job->numbers);
+    job->used = workspace_take_array(job->work, job->n_locations + 1, sizeof *job->used);
+    job->used_mapping =
+        workspace_take_array(job->work, job->n_locations + 1, sizeof *job->used_mapping);
+    if (!samples || !job->numbers || !job->used || !job->used_mapping)
+        return -ENOMEM;
+    for (size_t i = 0; i < job->n_copies; i++) {
+        const int err = add_sample(job, &job->copies[i], &samples[i]);
+        if (err < 0)
+            return err;
+    }
+    job->input->samples = samples;
+    job->input->n_samples = job->n_copies;
+    return job->pseudo[PSEUDO_UNKNOWN] ? merge_alike(job, samples) : 0;
 }
 
 /* ---- names ---- */

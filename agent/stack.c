@@ -73,7 +73,7 @@ static struct scratch {
 
 /* The kernel reads the new mask before it looks at `how`: EFAULT means not readable, and a stack
  * that can still grow grows.  One system call, no signal, no descriptor. */
-static bool is_readable(uintptr_t address)
+bool stack_is_readable(uintptr_t address)
 {
     return sys_sigmask(-1, (const sys_sigset *)(address & ~(uintptr_t)7), NULL) != -EFAULT;
 }
@@ -87,7 +87,7 @@ static bool has_room(uintptr_t here, size_t room)
     const uintptr_t low = (here - room) & ~(uintptr_t)(PAGE_BYTES - 1);
     for (uintptr_t page = here & ~(uintptr_t)(PAGE_BYTES - 1); page > low;) {
         page -= PAGE_BYTES;
-        if (!is_readable(page))
+        if (!stack_is_readable(page))
             return false;
     }
     const bool adjoins = low <= thread_self.stack_high && here >= thread_self.stack_low;
@@ -142,6 +142,9 @@ __asm__(".pushsection .text\n"
         "    mov %rdi, %rsp\n"
         "    mov %rdx, %rdi\n"
         "    call *%rsi\n"
+        ".hidden stack_switch_return\n"
+        ".globl stack_switch_return\n"
+        "stack_switch_return:\n" /* where unwind.c lets a walk change stacks */
         "    mov %rbp, %rsp\n"
         "    pop %rbp\n"
         ".cfi_def_cfa %rsp, 8\n"

@@ -39,6 +39,9 @@ bool stack_call_with_room(size_t room_bytes, void (*work)(void *arg), void *arg)
 /* Calls work(arg) on the stack [base, base + size). */
 void stack_call_on(char *base, size_t size, void (*work)(void *arg), void *arg);
 
+/* True when the aligned word around `address` can be read now. A system call. */
+bool stack_is_readable(uintptr_t address);
+
 /* Gives back the scratch stack that a siglongjmp left behind. */
 void stack_scratch_abandon(void);
 
