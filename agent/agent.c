@@ -19,9 +19,9 @@
 
 enum { MEMORY_BYTES = 64 << 20 }; /* until the settings are read */
 
-static int is_active;
+static bool is_active;
 
-int agent_is_active(void)
+bool agent_is_active(void)
 {
     return is_active;
 }
@@ -98,7 +98,7 @@ static void start(const char *const *environment)
     if (!config.is_off && config.profiles & CONFIG_HEAP)
         check_allocator(&config);
     trigger_init(&config);
-    is_active = 1;
+    is_active = !config.is_off;
 }
 
 __attribute__((constructor)) static void on_load(int argc, char **argv, char **environment)

@@ -5,7 +5,9 @@
 #ifndef CPROF_AGENT_AGENT_H
 #define CPROF_AGENT_AGENT_H
 
-/* False: the agent switched itself off at start; the wrappers only pass on. */
-int agent_is_active(void);
+#include <stdbool.h>
+
+/* False: CPROF=off, or the agent switched itself off at start; the wrappers only pass on. */
+bool agent_is_active(void);
 
 #endif

@@ -133,5 +133,18 @@ class Owner(harness.PreloadTest):
         self.assertEqual(runs["bare"].text(), "trapped\nend\n")
 
 
+class Api(harness.PreloadTest):
+    def test_a_program_asks_for_a_snapshot_through_the_header_alone(self):
+        self.assertEqual(harness.bare("asks_for_snapshot").text(),
+                         "active 0, snapshot Function not implemented, errno 77\n")
+        run = self.assert_ok(preload("asks_for_snapshot", CPROF_HEAP_RATE=1))
+        self.assertEqual(run.text(), "active 1, snapshot written, errno 77\n")
+        self.assertEqual(run.profile("heap", number=1).count("kept_for_the_snapshot"), 1)
+
+    def test_of_an_agent_that_is_off_says_so(self):
+        run = self.assert_ok(preload("asks_for_snapshot", CPROF="off"))
+        self.assertEqual(run.text(), "active 0, snapshot Function not implemented, errno 77\n")
+
+
 if __name__ == "__main__":
     harness.main()

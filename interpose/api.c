@@ -1,0 +1,23 @@
+/* api - the functions of include/cprof.h. */
+#define CPROF_AGENT
+#include "cprof.h"
+
+#include "agent/agent.h"
+#include "agent/process.h"
+#include "agent/trigger.h"
+#include "base/compiler.h"
+
+EXPORT int cprof_active(void)
+{
+    return agent_is_active();
+}
+
+EXPORT int cprof_snapshot(void)
+{
+    if (!agent_is_active())
+        return ENOSYS;
+    if (process_is_borrowed())
+        return EPERM;
+    trigger_snapshot();
+    return 0;
+}
