@@ -1,0 +1,452 @@
+/* unwind - see unwind.h. */
+#include "agent/unwind.h"
+
+#if defined(__x86_64__)
+
+#include <dlfcn.h>
+#include <elf.h>
+#include <link.h>
+
+#include "agent/cfi.h"
+#include "agent/modules.h"
+#include "agent/stack.h"
+#include "agent/thread.h"
+#include "base/arena.h"
+#include "base/atomic.h"
+#include "base/compiler.h"
+
+enum { PAGE_BYTES = 4096 };
+
+/* Since glibc 2.35. */
+#pragma weak _dl_find_object
+
+/* ---- the cache: pc to rule ---- */
+
+/* Two words that writers may mix: then `check` does not fit and the entry counts as empty. */
+struct slot {
+    _Atomic uint64_t check; /* key ^ scrambled rule */
+    _Atomic uint64_t rule;
+};
+
+/* A page of the cache serves 8 KiB of code, so that what runs close together is cached close
+ * together and memory follows the code that is seen.  Four slots (a cache line) serve 128 bytes. */
+enum { N_SLOTS = 1 << 15, SLOTS_PER_PAGE = 256, N_WAYS = 4, ADDRESS_BITS = 48 };
+
+static struct slot *slots;
+
+union word {
+    struct cfi_rule rule;
+    uint64_t bits;
+};
+
+static inline size_t slot_index(uintptr_t pc)
+{
+    const uintptr_t page = pc >> 13 ^ pc >> 20;
+
+    return (page * SLOTS_PER_PAGE + (pc >> 5) % SLOTS_PER_PAGE) % N_SLOTS;
+}
+
+static inline uint64_t scramble(uint64_t rule)
+{
+    return rule * 0x9e3779b97f4a7c15;
+}
+
+static inline bool slot_get(struct slot *slot, uint64_t key, struct cfi_rule *ret_rule)
+{
+    const union word word = {.bits = load_relaxed(&slot->rule)};
+
+    *ret_rule = word.rule;
+    return (load_relaxed(&slot->check) ^ scramble(word.bits)) == key;
+}
+
+static bool is_of_epoch(struct slot *slot, uint64_t key)
+{
+    const uint64_t other = load_relaxed(&slot->check) ^ scramble(load_relaxed(&slot->rule));
+
+    return other != 0 && (other ^ key) >> ADDRESS_BITS == 0;
+}
+
+/* Takes a slot of its line that is empty or outdated, else its first choice. */
+static void cache_put(uintptr_t pc, uint64_t key, struct cfi_rule rule)
+{
+    const union word word = {.rule = rule};
+    const size_t first = slot_index(pc);
+    struct slot *slot = &slots[first];
+
+    for (size_t way = 0; way < N_WAYS; way++) {
+        if (!is_of_epoch(&slots[first ^ way], key)) {
+            slot = &slots[first ^ way];
+            break;
+        }
+    }
+    store_relaxed(&slot->rule, word.bits);
+    store_relaxed(&slot->check, key ^ scramble(word.bits));
+}
+
+void unwind_init(void)
+{
+    if (_dl_find_object) // NOLINT
+        slots = arena_map(N_SLOTS * sizeof *slots);
+}
+
+bool unwind_is_supported(void)
+{
+    return slots != NULL;
+}
+
+/* ---- a miss: the object's tables ---- */
+
+struct range {
+    uintptr_t low, limit;
+};
+
+/* The segment around `address` with the permissions `flags`.  Objects without headers where linkers put them count as one. */
+static struct range segment_of(const struct dl_find_object *object, uintptr_t address,
+                               uint32_t flags)
+{
+    const uintptr_t start = (uintptr_t)object->dlfo_map_start;
+    const uintptr_t limit = (uintptr_t)object->dlfo_map_end;
+    const ElfW(Ehdr) *elf = object->dlfo_map_start;
+    const struct range none = {0, 0};
+
+    if (address < start || address >= limit)
+        return none;
+    if (__builtin_memcmp(elf->e_ident, ELFMAG, SELFMAG) != 0 ||
+        elf->e_phentsize != sizeof(ElfW(Phdr)) || elf->e_phoff > PAGE_BYTES ||
+        elf->e_phoff + elf->e_phnum * sizeof(ElfW(Phdr)) > PAGE_BYTES)
+        return (struct range){start, limit};
+    const ElfW(Phdr) *segments = (const void *)(start + elf->e_phoff);
+    for (int i = 0; i < elf->e_phnum; i++) {
+        const uintptr_t low = object->dlfo_link_map->l_addr + segments[i].p_vaddr;
+        if (segments[i].p_type == PT_LOAD && (segments[i].p_flags & flags) == flags &&
+            address - low < segments[i].p_filesz)
+            return (struct range){low, low + segments[i].p_filesz};
+    }
+    return none;
+}
+
+static bool image_of(const struct dl_find_object *object, struct cfi_image *ret_image)
+{
+    const uint8_t *header = object->dlfo_eh_frame;
+    const struct range around = segment_of(object, (uintptr_t)header, PF_R);
+
+    if (!around.limit)
+        return false;
+    const uint8_t *header_limit = header + (around.limit - (uintptr_t)header);
+    const uint8_t *frames = cfi_frames_of(header, header_limit);
+    const struct range tables = (uintptr_t)frames - around.low < around.limit - around.low
+                                    ? around
+                                    : segment_of(object, (uintptr_t)frames, PF_R);
+    *ret_image = (struct cfi_image){
+        .header = header,
+        .header_limit = header_limit,
+        .low = (const uint8_t *)tables.low,     // NOLINT
+        .limit = (const uint8_t *)tables.limit, // NOLINT
+    };
+    return tables.limit != 0;
+}
+
+static struct cfi_rule find_rule(const struct dl_find_object *object, uintptr_t pc)
+{
+    struct cfi_rule rule = {.cfa = CFI_NONE};
+    struct cfi_image image;
+
+    if (object->dlfo_eh_frame && image_of(object, &image))
+        rule = cfi_find(&image, pc);
+    if (rule.cfa == CFI_NONE)
+        rule.cfa = CFI_GUESS;
+    return rule;
+}
+
+/* Code outside of all objects is not remembered: JIT compilers reuse it, and dlopen may. */
+static COLD struct cfi_rule rule_miss(uintptr_t pc, uint64_t key)
+{
+    const size_t first = slot_index(pc);
+    struct dl_find_object object;
+    struct cfi_rule rule;
+
+    for (size_t way = 1; way < N_WAYS; way++)
+        if (slot_get(&slots[first ^ way], key, &rule))
+            return rule;
+    if (pc >> (ADDRESS_BITS - 1) || _dl_find_object((void *)pc, &object) != 0)
+        return (struct cfi_rule){.cfa = CFI_GUESS};
+    rule = find_rule(&object, pc);
+    cache_put(pc, key, rule);
+    return rule;
+}
+
+/* ---- the walk ---- */
+
+struct walk {
+    uintptr_t pc, sp, bp, bx;
+    uintptr_t low, high; /* readable stack around sp */
+    uint64_t epoch_bits; /* of the cache's keys */
+    const greg_t *regs;  /* of an interrupted instruction; NULL: not at one, or not known */
+    bool is_exact;
+    bool is_guessed;     /* since a guess nothing that is found out is told to the thread */
+};
+
+static inline struct cfi_rule rule_at(const struct walk *w)
+{
+    const uintptr_t pc = w->pc - !w->is_exact;
+    const uint64_t key = pc | w->epoch_bits;
+    struct cfi_rule rule;
+
+    if (likely(slot_get(&slots[slot_index(pc)], key, &rule)))
+        return rule;
+    return rule_miss(pc, key);
+}
+
+/* The stacks above the known part are asked for page by page, up to 1 MiB a time. */
+enum { PROBE_BYTES_MAX = 1 << 20 };
+
+static COLD bool extend(struct walk *w, uintptr_t limit)
+{
+    const uintptr_t page_mask = ~(uintptr_t)(PAGE_BYTES - 1);
+    uintptr_t high = (w->high + PAGE_BYTES - 1) & page_mask;
+
+    if (limit < w->high || limit - w->high > PROBE_BYTES_MAX)
+        return false;
+    for (; high < limit; high += PAGE_BYTES)
+        if (!stack_is_readable(high))
+            return false;
+    w->high = high;
+    if (!w->is_guessed && w->low == thread_self.stack_low)
+        thread_self.stack_high = high;
+    return true;
+}
+
+/* True when the word at `at` may be read. */
+static inline bool can_read(struct walk *w, uintptr_t at)
+{
+    if (likely(at >= w->low && at <= w->high - sizeof(uintptr_t)))
+        return true;
+    return at >= w->low && at + sizeof(uintptr_t) > at && extend(w, at + sizeof(uintptr_t));
+}
+
+/* Words of other frames, whatever they are to the compiler and to the sanitizers. */
+static inline __attribute__((no_sanitize("address", "thread"))) uintptr_t word_at(uintptr_t at)
+{
+    return *(const volatile uintptr_t *)at; // NOLINT
+}
+
+/* Begins on the stack around `sp`: the thread's known one, or the page there. */
+static bool enter_stack(struct walk *w, uintptr_t sp)
+{
+    if (sp % sizeof(uintptr_t) != 0)
+        return false;
+    if (sp >= thread_self.stack_low && sp < thread_self.stack_high) {
+        w->low = thread_self.stack_low;
+        w->high = thread_self.stack_high;
+        return true;
+    }
+    if (!stack_is_readable(sp))
+        return false;
+    w->low = sp & ~(uintptr_t)(PAGE_BYTES - 1);
+    w->high = w->low + PAGE_BYTES;
+    return w->high > w->low;
+}
+
+/* Makes the page around `sp` the thread's known stack, when it was another one. */
+static COLD bool learn_stack(uintptr_t sp)
+{
+    if (!stack_is_readable(sp))
+        return false;
+    thread_self.stack_low = sp & ~(uintptr_t)(PAGE_BYTES - 1);
+    thread_self.stack_high = thread_self.stack_low + PAGE_BYTES;
+    return thread_self.stack_high != 0;
+}
+
+static bool is_code(uintptr_t pc)
+{
+    struct dl_find_object object;
+
+    return _dl_find_object((void *)pc, &object) == 0 && segment_of(&object, pc, PF_X).limit != 0;
+}
+
+/* From an interrupted leaf without tables to its caller, or by the frame pointer. */
+static COLD bool step_by_guess(struct walk *w)
+{
+    w->is_guessed = true;
+    if (w->is_exact && can_read(w, w->sp) && is_code(word_at(w->sp))) {
+        w->pc = word_at(w->sp);
+        w->sp += sizeof(uintptr_t);
+        return true;
+    }
+    if (w->bp < w->sp || w->bp % sizeof(uintptr_t) != 0 ||
+        !can_read(w, w->bp + sizeof(uintptr_t)))
+        return false;
+    w->pc = word_at(w->bp + sizeof(uintptr_t));
+    w->sp = w->bp + 2 * sizeof(uintptr_t);
+    w->bp = word_at(w->bp);
+    return w->pc >> (ADDRESS_BITS - 1) == 0;
+}
+
+static COLD bool step_out_of_handler(struct walk *w)
+{
+    const ucontext_t *context = (const void *)w->sp; // NOLINT
+
+    if (!can_read(w, (uintptr_t)(&context->uc_mcontext.gregs[NGREG]) - sizeof(greg_t)))
+        return false;
+    w->regs = context->uc_mcontext.gregs;
+    w->pc = word_at((uintptr_t)&w->regs[REG_RIP]);
+    w->bp = word_at((uintptr_t)&w->regs[REG_RBP]);
+    w->bx = word_at((uintptr_t)&w->regs[REG_RBX]);
+    w->sp = word_at((uintptr_t)&w->regs[REG_RSP]);
+    return enter_stack(w, w->sp);
+}
+
+static COLD uintptr_t register_of(const struct walk *w, int reg)
+{
+    static const uint8_t order[16] = {
+        REG_RAX, REG_RDX, REG_RCX, REG_RBX, REG_RSI, REG_RDI, REG_RBP, REG_RSP,
+        REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
+    };
+
+    return w->regs && reg >= 0 && reg < 16 ? word_at((uintptr_t)&w->regs[order[reg]]) : 0;
+}
+
+/* The CFAs that are not register + offset; 0: cannot tell. */
+static COLD uintptr_t rare_cfa(struct walk *w, struct cfi_rule rule)
+{
+    const uintptr_t base = rule.cfa == CFI_SP_DEREF ? w->sp : w->bp;
+    const uintptr_t at = base + (uintptr_t)cfi_inner(rule);
+
+    switch (rule.cfa) {
+    case CFI_BX:
+        return w->bx + (uintptr_t)rule.cfa_offset;
+    case CFI_REGISTER:
+        return register_of(w, cfi_inner(rule)) + (uintptr_t)cfi_outer(rule);
+    case CFI_SP_DEREF:
+    case CFI_BP_DEREF:
+        return at % sizeof(uintptr_t) == 0 && can_read(w, at)
+                   ? word_at(at) + (uintptr_t)cfi_outer(rule)
+                   : 0;
+    default:
+        return 0;
+    }
+}
+
+/* A caller's frame lies above; only our own switch of stacks leads elsewhere. */
+static COLD bool changes_stack(struct walk *w, uintptr_t cfa)
+{
+    extern const char stack_switch_return[] __attribute__((visibility("hidden")));
+
+    return w->pc == (uintptr_t)stack_switch_return && cfa > 2 * sizeof(uintptr_t) &&
+           enter_stack(w, cfa - 2 * sizeof(uintptr_t));
+}
+
+static inline bool restore(struct walk *w, uintptr_t base, int slot, uintptr_t *ret_reg)
+{
+    const uintptr_t at = base + (uintptr_t)(slot * (intptr_t)sizeof(uintptr_t));
+
+    if (unlikely(!can_read(w, at)))
+        return false;
+    *ret_reg = word_at(at);
+    return true;
+}
+
+static inline bool step_to(struct walk *w, struct cfi_rule rule, uintptr_t cfa)
+{
+    const uintptr_t base = unlikely(rule.flags & CFI_SAVED_AT_BP) ? w->bp : cfa;
+
+    if (unlikely((cfa <= w->sp && !changes_stack(w, cfa)) || cfa % sizeof(uintptr_t) != 0 ||
+                 base % sizeof(uintptr_t) != 0))
+        return false;
+    if (unlikely(!can_read(w, cfa - sizeof(uintptr_t))))
+        return false;
+    w->pc = word_at(cfa - sizeof(uintptr_t));
+    if (rule.flags & CFI_SAVED_BX && !restore(w, base, rule.bx_offset, &w->bx))
+        return false;
+    if (rule.flags & CFI_SAVED_BP && !restore(w, base, rule.bp_offset, &w->bp))
+        return false;
+    w->sp = cfa;
+    w->is_exact = unlikely(rule.flags & CFI_INTERRUPTED);
+    return true;
+}
+
+static COLD bool step_rarely(struct walk *w, struct cfi_rule rule)
+{
+    bool is_done;
+
+    switch (rule.cfa) {
+    case CFI_SIGNAL:
+        w->is_exact = true;
+        return step_out_of_handler(w);
+    case CFI_GUESS:
+        is_done = step_by_guess(w);
+        break;
+    case CFI_BX:
+    case CFI_REGISTER:
+    case CFI_SP_DEREF:
+    case CFI_BP_DEREF:
+        is_done = step_to(w, rule, rare_cfa(w, rule));
+        break;
+    default:
+        return false;
+    }
+    w->is_exact = is_done && rule.cfa != CFI_GUESS && rule.flags & CFI_INTERRUPTED;
+    w->regs = NULL;
+    return is_done;
+}
+
+static inline bool step(struct walk *w)
+{
+    const struct cfi_rule rule = rule_at(w);
+
+    if (likely(rule.cfa == CFI_SP)) {
+        w->regs = NULL;
+        return step_to(w, rule, w->sp + (uintptr_t)rule.cfa_offset);
+    }
+    if (likely(rule.cfa == CFI_BP)) {
+        w->regs = NULL;
+        return step_to(w, rule, w->bp + (uintptr_t)rule.cfa_offset);
+    }
+    return step_rarely(w, rule);
+}
+
+size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max)
+{
+    struct walk w = {
+        .pc = from.pc,
+        .sp = from.sp,
+        .bp = from.bp,
+        .bx = from.bx,
+        .is_exact = from.is_exact,
+        .regs = from.context ? from.context->uc_mcontext.gregs : NULL,
+        .epoch_bits = (uint64_t)modules_epoch() << ADDRESS_BITS,
+    };
+    size_t n = 0;
+
+    if (!slots)
+        return 0;
+    if (unlikely(from.sp < thread_self.stack_low || from.sp >= thread_self.stack_high) &&
+        !learn_stack(from.sp))
+        return 0;
+    if (!enter_stack(&w, from.sp))
+        return 0;
+    while (n < max && step(&w) && w.pc && w.pc != UINTPTR_MAX)
+        ret_pcs[n++] = w.pc;
+    return n;
+}
+
+#else
+
+void unwind_init(void)
+{
+}
+
+bool unwind_is_supported(void)
+{
+    return false;
+}
+
+size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max)
+{
+    (void)from;
+    (void)ret_pcs;
+    (void)max;
+    return 0;
+}
+
+#endif

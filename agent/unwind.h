@@ -1,0 +1,75 @@
+/* unwind - the frames of a stack, from the tables that compilers leave in every object.
+ *
+ * A cache maps a pc to its rule (cfi.h): one array for the process, filled on a miss, never locked.
+ * A warm frame is one look-up and two or three loads; a cold one interprets the frame's table entry.
+ * Code without tables (JIT) is passed by frame pointers, as far as they are plausible.
+ *
+ * Only memory that is known to be readable is read: the thread's known stack (thread.h), what the kernel
+ * confirms right above it, and tables inside segments of a loaded object.  Every caller's frame
+ * lies above its callee's, except across signal frames and the agent's own stack_switch.
+ * A stack that breaks a rule ends there.
+ *
+ * No lock, no malloc, no descriptor; libc is called for _dl_find_object only, which is lock-free.
+ * Less than 1.5 KiB of stack.  Any thread, signal handlers too.  x86-64, glibc 2.35 and later. */
+#ifndef CPROF_AGENT_UNWIND_H
+#define CPROF_AGENT_UNWIND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <ucontext.h>
+
+/* Where a walk starts. */
+struct unwind_frame {
+    uintptr_t pc, sp, bp, bx;
+    bool is_exact; /* pc is an instruction to be executed next, not a return address */
+    const ucontext_t *context; /* all registers at an exact pc; may be NULL */
+};
+
+/* Once, after arena_set_cap(). */
+void unwind_init(void);
+/* False: not this machine, an old libc or no memory; every walk is empty then. */
+bool unwind_is_supported(void);
+
+/* Where the frames above `from` go on, innermost first: return addresses, and the interrupted
+ * instructions of signal frames.  Ends after `max`, at the outermost frame, or where it cannot go
+ * on.  With the guard up (thread.h). */
+size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max);
+
+#if defined(__x86_64__)
+
+/* The calling function, here. */
+static inline __attribute__((always_inline)) struct unwind_frame unwind_here(void)
+{
+    struct unwind_frame frame = {.is_exact = true};
+
+    __asm__ volatile("lea 0f(%%rip), %%rax\n\t"
+                     "mov %%rax, %0\n\t"
+                     "mov %%rsp, %1\n\t"
+                     "mov %%rbp, %2\n\t"
+                     "mov %%rbx, %3\n"
+                     "0:"
+                     : "=m"(frame.pc), "=m"(frame.sp), "=m"(frame.bp), "=m"(frame.bx)
+                     :
+                     : "rax");
+    return frame;
+}
+
+/* What a signal interrupted. */
+static inline struct unwind_frame unwind_interrupted(const ucontext_t *context)
+{
+    const greg_t *regs = context->uc_mcontext.gregs;
+
+    return (struct unwind_frame){
+        .pc = (uintptr_t)regs[REG_RIP],
+        .sp = (uintptr_t)regs[REG_RSP],
+        .bp = (uintptr_t)regs[REG_RBP],
+        .bx = (uintptr_t)regs[REG_RBX],
+        .is_exact = true,
+        .context = context,
+    };
+}
+
+#endif
+
+#endif

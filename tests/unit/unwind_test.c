@@ -1,0 +1,690 @@
+/* Every walk is compared, frame for frame, with libunwind's unw_step from the same registers. */
+#include "agent/unwind.h"
+
+#include <dlfcn.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <link.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <ucontext.h>
+#include <unistd.h>
+#include <wchar.h>
+
+#include "agent/cfi.h"
+#include "agent/modules.h"
+#include "agent/thread.h"
+#include "base/arena.h"
+#include "base/compiler.h"
+#include "tests/check.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define HAS_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HAS_ASAN 1
+#endif
+#endif
+#ifndef HAS_ASAN
+#define HAS_ASAN 0
+#endif
+
+#if defined(__clang__)
+#define OPTIMIZED(...)
+#else
+#define OPTIMIZED(...) __attribute__((optimize(__VA_ARGS__)))
+#endif
+
+enum { DEPTH = 256, PAGE = 4096 };
+
+static volatile int sink;
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+__attribute__((constructor)) static void start(void)
+{
+    arena_set_cap(64 << 20, 0);
+    unwind_init();
+}
+
+/* ---- the oracle ---- */
+
+enum { UNW_IP = 16, UNW_SIGNAL_FRAME = 1, UNW_CURSOR_WORDS = 127 };
+
+static int (*unw_getcontext)(ucontext_t *);
+static int (*unw_init)(void *cursor, ucontext_t *, int flags);
+static int (*unw_step)(void *cursor);
+static int (*unw_get_reg)(void *cursor, int reg, uintptr_t *ret_value);
+
+static bool has_oracle(void)
+{
+    static bool is_tried;
+    void *library = is_tried ? NULL : dlopen("libunwind.so.8", RTLD_NOW | RTLD_LOCAL);
+
+    is_tried = true;
+    if (library) {
+        unw_getcontext = (int (*)(ucontext_t *))dlsym(library, "_Ux86_64_getcontext");
+        unw_init = (int (*)(void *, ucontext_t *, int))dlsym(library, "_ULx86_64_init_local2");
+        unw_step = (int (*)(void *))dlsym(library, "_ULx86_64_step");
+        unw_get_reg = (int (*)(void *, int, uintptr_t *))dlsym(library, "_ULx86_64_get_reg");
+    }
+    return unw_getcontext && unw_init && unw_step && unw_get_reg;
+}
+
+static size_t oracle_walk(ucontext_t *context, int flags, uintptr_t *ret_pcs, size_t max)
+{
+    uintptr_t cursor[UNW_CURSOR_WORDS];
+    size_t n = 0;
+
+    unw_init(cursor, context, flags);
+    while (n < max && unw_step(cursor) > 0 && unw_get_reg(cursor, UNW_IP, &ret_pcs[n]) == 0 &&
+           ret_pcs[n])
+        n++;
+    return n;
+}
+
+static const char *symbol_of(uintptr_t pc)
+{
+    static char text[2][256];
+    static int which;
+    Dl_info info = {0};
+
+    which ^= 1;
+    if (!dladdr((void *)pc, &info))
+        return "?";
+    snprintf(text[which], sizeof text[which], "%s %s+%#lx (%#lx)", info.dli_fname,
+             info.dli_sname ? info.dli_sname : "?", pc - (uintptr_t)info.dli_saddr,
+             pc - (uintptr_t)info.dli_fbase);
+    return text[which];
+}
+
+static void compare(const char *what, const uintptr_t *ours, size_t n_ours,
+                    const uintptr_t *theirs, size_t n_theirs)
+{
+    CHECK_INT(n_ours, n_theirs, what);
+    for (size_t i = 0; i < n_ours && i < n_theirs; i++) {
+        if (ours[i] != theirs[i]) {
+            FAIL("%s: frame %zu is %s, want %s", what, i, symbol_of(ours[i]),
+                 symbol_of(theirs[i]));
+            return;
+        }
+    }
+    if (n_ours != n_theirs && n_ours)
+        printf("# %s: last frame of ours: %s\n", what, symbol_of(ours[n_ours - 1]));
+}
+
+static volatile size_t n_frames_seen; /* by the last comparison */
+
+static NOINLINE void compare_here(const char *what)
+{
+    uintptr_t ours[DEPTH], theirs[DEPTH];
+    ucontext_t context;
+    const size_t n_ours = unwind_walk(unwind_here(), ours, DEPTH);
+
+    unw_getcontext(&context);
+    const size_t n_theirs = oracle_walk(&context, 0, theirs, DEPTH);
+    compare(what, ours, n_ours, theirs, n_theirs);
+    n_frames_seen = n_ours;
+    sink++;
+}
+
+/* ---- shapes of frames ---- */
+
+static NOINLINE int recurse(int depth, const char *what)
+{
+    if (depth)
+        sink += recurse(depth - 1, what);
+    else
+        compare_here(what);
+    return sink + 1;
+}
+
+TEST(deep_recursion)
+{
+    if (!has_oracle())
+        return;
+    recurse(100, "deep");
+    CHECK(n_frames_seen > 100);
+    recurse(300, "cut at the maximum");
+    CHECK_INT(n_frames_seen, DEPTH, "cut");
+}
+
+static NOINLINE void with_alloca(size_t size)
+{
+    volatile char *room = __builtin_alloca(size);
+
+    room[0] = room[size - 1] = 1;
+    recurse(3, "alloca");
+    sink += room[0];
+}
+
+#define OVER_ALIGNED(name, ...) \
+    static NOINLINE __VA_ARGS__ void name(int n) \
+    { \
+        volatile char local[64] ALIGNED(64); \
+        volatile char *room = __builtin_alloca((size_t)n); \
+        local[0] = room[0] = (char)n; \
+        recurse(n % 5, #name); \
+        sink += local[0] + room[0]; \
+    }
+OVER_ALIGNED(over_aligned, )
+OVER_ALIGNED(over_aligned_unoptimized, OPTIMIZED("O0"))
+OVER_ALIGNED(over_aligned_with_frame_pointer, OPTIMIZED("O2,no-omit-frame-pointer"))
+
+static NOINLINE int aligned_with_arguments(int a, int b, int c, int d, int e, int f, int g, int h)
+{
+    volatile char local[128] ALIGNED(128);
+
+    local[0] = (char)(a + b + c + d + e + f);
+    recurse(2, "aligned, arguments on the stack");
+    return local[0] + g + h;
+}
+
+static NOINLINE int variadic(int n, ...)
+{
+    va_list list;
+    int sum = 0;
+
+    va_start(list, n);
+    for (int i = 0; i < n; i++)
+        sum += va_arg(list, int);
+    va_end(list);
+    recurse(1, "variadic");
+    return sum + sink;
+}
+
+static NOINLINE OPTIMIZED("O0") int unoptimized(int n)
+{
+    volatile int local[20] = {n};
+
+    if (n)
+        return unoptimized(n - 1) + local[0];
+    compare_here("O0");
+    return local[1];
+}
+
+static NOINLINE OPTIMIZED("O2,omit-frame-pointer") int without_frame_pointer(int n)
+{
+    volatile int local[20] = {n};
+
+    sink += n ? unoptimized(n) : recurse(1, "without frame pointer");
+    return local[0] + 1;
+}
+
+static NOINLINE OPTIMIZED("O2,no-omit-frame-pointer") int with_frame_pointer(int n)
+{
+    volatile int local[20] = {n};
+
+    sink += n ? without_frame_pointer(n - 1) : recurse(1, "with frame pointer");
+    return local[0] + 1;
+}
+
+static NOINLINE int called_last(int n)
+{
+    compare_here("tail call");
+    return sink + n;
+}
+static NOINLINE OPTIMIZED("O2") int calls_last(int n)
+{
+    sink++;
+    return called_last(n + 1);
+}
+
+static int compare_by_callback(const void *a, const void *b)
+{
+    compare_here("qsort");
+    return *(const int *)a - *(const int *)b;
+}
+
+TEST(shapes_of_frames)
+{
+    int numbers[] = {3, 1, 2};
+
+    if (!has_oracle())
+        return;
+    with_alloca(10);
+    with_alloca(5000);
+    over_aligned(7);
+    over_aligned_unoptimized(7);
+    over_aligned_with_frame_pointer(7);
+    sink += aligned_with_arguments(1, 2, 3, 4, 5, 6, 7, 8);
+    sink += variadic(3, 1, 2, 3);
+    sink += with_frame_pointer(3) + with_frame_pointer(0) + without_frame_pointer(0);
+    sink += calls_last(1);
+    qsort(numbers, 3, sizeof *numbers, compare_by_callback);
+}
+
+TEST(after_longjmp)
+{
+    static jmp_buf env;
+
+    if (!has_oracle())
+        return;
+    if (setjmp(env) == 0) {
+        recurse(5, "before longjmp");
+        longjmp(env, 1);
+    }
+    recurse(2, "after longjmp");
+}
+
+/* ---- signals ---- */
+
+static uintptr_t signal_ours[DEPTH], signal_theirs[DEPTH];
+static volatile int n_compared, n_different, n_shown;
+
+static void compare_interrupted(int signal, siginfo_t *info, void *context)
+{
+    (void)signal;
+    (void)info;
+    const ucontext_t *uc = context;
+    const size_t n_ours = unwind_walk(unwind_interrupted(uc), signal_ours, DEPTH);
+    const size_t n_theirs = oracle_walk(context, UNW_SIGNAL_FRAME, signal_theirs, DEPTH);
+    n_compared++;
+    if (n_ours == n_theirs && !memcmp(signal_ours, signal_theirs, n_ours * sizeof *signal_ours))
+        return;
+    n_different++;
+    if (n_shown < 20 && ++n_shown) {
+        size_t i = 0;
+        while (i < n_ours && i < n_theirs && signal_ours[i] == signal_theirs[i])
+            i++;
+        printf("# at %s: %zu frames, want %zu, alike below %zu: %s, want %s\n",
+               symbol_of((uintptr_t)uc->uc_mcontext.gregs[REG_RIP]), n_ours, n_theirs, i,
+               i < n_ours ? symbol_of(signal_ours[i]) : "the end",
+               i < n_theirs ? symbol_of(signal_theirs[i]) : "the end");
+    }
+}
+
+static void compare_in_handler(int signal)
+{
+    (void)signal;
+    compare_here("in a signal handler");
+    sink += n_compared;
+}
+
+static void handle(int signal, void *handler, int flags)
+{
+    struct sigaction action = {.sa_flags = flags | SA_RESTART};
+
+    if (flags & SA_SIGINFO)
+        action.sa_sigaction = (void (*)(int, siginfo_t *, void *))handler;
+    else
+        action.sa_handler = (void (*)(int))handler;
+    sigfillset(&action.sa_mask);
+    sigaction(signal, &action, NULL);
+}
+
+TEST(through_signal_frames)
+{
+    if (!has_oracle())
+        return;
+    handle(SIGUSR1, (void *)compare_in_handler, 0);
+    raise(SIGUSR1);
+    CHECK(n_frames_seen > 3);
+
+    static char room[64 << 10];
+    const stack_t stack = {.ss_sp = room, .ss_size = sizeof room};
+    const stack_t none = {.ss_flags = SS_DISABLE};
+    sigaltstack(&stack, NULL);
+    handle(SIGUSR1, (void *)compare_in_handler, SA_ONSTACK);
+    n_frames_seen = 0;
+    raise(SIGUSR1);
+    CHECK(n_frames_seen > 3);
+    recurse(1, "after an alternate stack");
+    sigaltstack(&none, NULL);
+}
+
+/* ---- other stacks ---- */
+
+static ucontext_t main_context, coroutine_context;
+
+static void coroutine(void)
+{
+    recurse(5, "coroutine");
+    CHECK(n_frames_seen >= 6 && n_frames_seen < 12);
+    swapcontext(&coroutine_context, &main_context);
+    recurse(2, "coroutine, resumed");
+}
+
+TEST(coroutines)
+{
+    if (!has_oracle())
+        return;
+    const size_t size = 256 << 10;
+    char *room = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    getcontext(&coroutine_context);
+    coroutine_context.uc_stack.ss_sp = room;
+    coroutine_context.uc_stack.ss_size = size;
+    coroutine_context.uc_link = &main_context;
+    makecontext(&coroutine_context, coroutine, 0);
+    swapcontext(&main_context, &coroutine_context);
+    recurse(2, "beside a coroutine");
+    swapcontext(&main_context, &coroutine_context);
+    munmap(room, size);
+}
+
+static void *thread_main(void *arg)
+{
+    recurse(4, "thread");
+    CHECK(n_frames_seen >= 6 && n_frames_seen < 12);
+    return arg;
+}
+
+TEST(thread_ends_at_clone)
+{
+    pthread_t thread;
+
+    if (!has_oracle())
+        return;
+    pthread_create(&thread, NULL, thread_main, NULL);
+    pthread_join(thread, NULL);
+}
+
+/* ---- interrupted anywhere ---- */
+
+static int by_value(const void *a, const void *b)
+{
+    return *(const int *)a < *(const int *)b ? -1 : *(const int *)a > *(const int *)b;
+}
+
+static NOINLINE void work(unsigned seed)
+{
+    static int numbers[300];
+    static char text[3000], copy[3000];
+
+    for (size_t i = 0; i < COUNT_OF(numbers); i++)
+        numbers[i] = (int)(seed = seed * 1103515245 + 12345);
+    qsort(numbers, COUNT_OF(numbers), sizeof *numbers, by_value);
+    for (int i = 0; i < 40; i++) {
+        snprintf(text, sizeof text, "%d %g %s %-30d", numbers[i], numbers[i] / 7.0, "words", i);
+        sink += (int)strtod(text, NULL);
+        char *piece = malloc(10 + seed % 5000);
+        memset(piece, i, 10);
+        memcpy(copy, text, sizeof copy);
+        sink += getenv("NOT_SET_AT_ALL") != NULL;
+        sink += (int)strlen(copy) + memcmp(copy, text, sizeof copy);
+        free(piece);
+        seed = seed * 69069 + 1;
+    }
+}
+
+TEST(interrupted_anywhere)
+{
+    if (!has_oracle() || HAS_ASAN)
+        return;
+    const struct itimerval every = {{0, 700}, {0, 700}}, off = {{0, 0}, {0, 0}};
+    n_compared = n_different = n_shown = 0;
+    handle(SIGALRM, (void *)compare_interrupted, SA_SIGINFO);
+    setitimer(ITIMER_REAL, &every, NULL);
+    const uint64_t end_ns = now_ns() + 1500000000;
+    for (unsigned seed = 1; now_ns() < end_ns; seed++)
+        work(seed);
+    setitimer(ITIMER_REAL, &off, NULL);
+    printf("# %d of %d interrupted stacks differ\n", n_different, n_compared);
+    CHECK(n_compared > 200);
+    CHECK(n_different * 200 <= n_compared);
+}
+
+static NOINLINE void realigned(size_t n)
+{
+    volatile char local[64] ALIGNED(64);
+    volatile char *room = __builtin_alloca(n);
+
+    for (size_t i = 0; i < n; i++)
+        room[i] = local[i] = (char)(getenv("NOT_SET") != NULL);
+    sink += local[0] + room[0];
+}
+
+/* libunwind blocks all signals while it works, so that none of it may run under the trap flag.
+ * Each instruction of a stretch of code, by the trap flag: prologues, PLT stubs, lazy binding. */
+static void single_step(bool is_on)
+{
+    if (is_on)
+        __asm__ volatile("pushf; orl $0x100, (%%rsp); popf" ::: "cc", "memory");
+    else
+        __asm__ volatile("pushf; andl $~0x100, (%%rsp); popf" ::: "cc", "memory");
+}
+
+TEST(interrupted_everywhere)
+{
+    static int numbers[] = {5, 2, 9, 1};
+    char text[100];
+
+    if (!has_oracle() || HAS_ASAN)
+        return;
+    n_compared = n_different = n_shown = 0;
+    handle(SIGTRAP, (void *)compare_interrupted, SA_SIGINFO);
+    single_step(true);
+    qsort(numbers, COUNT_OF(numbers), sizeof *numbers, by_value);
+    realigned(20);
+    snprintf(text, sizeof text, "%g", sink / 3.0);
+    sink += (int)strcspn(text, "xyz") + (int)wcslen(L"bound lazily");
+    single_step(false);
+    signal(SIGTRAP, SIG_DFL);
+    printf("# %d of %d single steps differ\n", n_different, n_compared);
+    CHECK(n_compared > 1000);
+    CHECK(n_different * 200 <= n_compared);
+}
+
+/* ---- stacks that are no stacks ---- */
+
+static uint64_t random_state = 88172645463325252;
+static uint64_t random_next(void)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state;
+}
+
+/* Something that a corrupt stack may hold: code, stack, small numbers, noise. */
+static uintptr_t garbage(const char *room, size_t size)
+{
+    switch (random_next() % 6) {
+    case 0:
+        return (uintptr_t)qsort + random_next() % 4096;
+    case 1:
+        return (uintptr_t)recurse + random_next() % 1024;
+    case 2:
+    case 3:
+        return (uintptr_t)room + random_next() % (size + PAGE);
+    case 4:
+        return random_next() % 100;
+    default:
+        return random_next();
+    }
+}
+
+TEST(corrupt_stacks_end_walks)
+{
+    enum { N_PAGES = 3, N_WORDS = N_PAGES * PAGE / 8 };
+    uintptr_t pcs[DEPTH];
+    size_t n_frames = 0;
+    char *room = mmap(NULL, (N_PAGES + 2) * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uintptr_t *words = (uintptr_t *)(room + PAGE);
+
+    CHECK(mprotect(words, N_PAGES * PAGE, PROT_READ | PROT_WRITE) == 0);
+    for (int round = 0; round < 3000; round++) {
+        for (size_t i = 0; i < N_WORDS; i++)
+            words[i] = garbage((char *)words, N_PAGES * PAGE);
+        for (int i = 0; i < 10; i++) {
+            const struct unwind_frame from = {
+                .pc = garbage((char *)words, N_PAGES * PAGE),
+                .sp = (uintptr_t)words + random_next() % (N_PAGES * PAGE + 64) / 8 * 8,
+                .bp = garbage((char *)words, N_PAGES * PAGE),
+                .bx = garbage((char *)words, N_PAGES * PAGE),
+                .is_exact = random_next() % 2,
+            };
+            n_frames += unwind_walk(from, pcs, DEPTH);
+        }
+    }
+    printf("# %zu frames in 30000 corrupt stacks\n", n_frames);
+    munmap(room, (N_PAGES + 2) * PAGE);
+    thread_self.stack_low = thread_self.stack_high = 0;
+}
+
+/* ---- objects that come and go ---- */
+
+static void write_library(const char *path, int frame_bytes)
+{
+    char command[512];
+
+    snprintf(command, sizeof command,
+             "echo 'void call(void (*f)(const char *)) { volatile char room[%d]; room[0] = 1; "
+             "f(\"unloadable\"); room[1] = 2; }' | gcc -O2 -shared -fPIC -xc - -o %s",
+             frame_bytes, path);
+    CHECK_INT(system(command), 0, "gcc");
+}
+
+TEST(unloaded_code_is_forgotten)
+{
+    char path[64];
+
+    if (!has_oracle() || system("command -v gcc >/dev/null") != 0)
+        return;
+    for (int i = 0; i < 4; i++) {
+        snprintf(path, sizeof path, "/tmp/unwind_test_%d_%d.so", getpid(), i);
+        write_library(path, 100 + 200 * (i & 1));
+        void *library = dlopen(path, RTLD_NOW);
+        CHECK(library != NULL);
+        if (library) {
+            void (*call)(void (*)(const char *)) =
+                (void (*)(void (*)(const char *)))dlsym(library, "call");
+            call(compare_here);
+            call(compare_here);
+            dlclose(library);
+            modules_on_unload();
+        }
+        unlink(path);
+    }
+}
+
+/* ---- every FDE of big files ---- */
+
+struct corpus {
+    size_t n_rules, n_unknown;
+};
+
+static int32_t table_word(const uint8_t *table, size_t i)
+{
+    int32_t word;
+
+    memcpy(&word, table + i * 4, sizeof word);
+    return word;
+}
+
+/* Up to 40 addresses spread over the code of each FDE. */
+static void try_all(const struct cfi_image *image, struct corpus *ret_corpus)
+{
+    uint32_t n;
+    const uint8_t *table = image->header + 12;
+
+    memcpy(&n, image->header + 8, sizeof n);
+    for (uint32_t i = 0; i + 1 < n; i++) {
+        const uintptr_t start = (uintptr_t)image->header + (uintptr_t)table_word(table, 2 * i);
+        const uintptr_t end = (uintptr_t)image->header + (uintptr_t)table_word(table, 2 * i + 2);
+        const uintptr_t every = (end - start) / 40 + 1;
+        for (uintptr_t pc = start; pc < end; pc += every) {
+            ret_corpus->n_rules++;
+            ret_corpus->n_unknown += cfi_find(image, pc).cfa == CFI_UNKNOWN;
+        }
+    }
+}
+
+static void try_file(const char *path)
+{
+    struct stat st;
+    struct corpus corpus = {0};
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return;
+    const uint8_t *file = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    close(fd);
+    const Elf64_Ehdr *elf = (const void *)file;
+    const Elf64_Phdr *segments = (const void *)(file + elf->e_phoff);
+    for (int i = 0; i < elf->e_phnum; i++) {
+        if (segments[i].p_type == PT_GNU_EH_FRAME) {
+            const struct cfi_image image = {file + segments[i].p_offset, file + st.st_size, file,
+                                            file + st.st_size};
+            try_all(&image, &corpus);
+        }
+    }
+    munmap((void *)(uintptr_t)file, (size_t)st.st_size);
+    printf("# %s: %zu of %zu rules unknown\n", path, corpus.n_unknown, corpus.n_rules);
+    CHECK(corpus.n_unknown * 200 <= corpus.n_rules);
+}
+
+TEST(tables_of_big_files)
+{
+    try_file("/lib/x86_64-linux-gnu/libc.so.6");
+    try_file("/lib64/ld-linux-x86-64.so.2");
+    try_file("/usr/lib/x86_64-linux-gnu/libstdc++.so.6");
+    try_file("/usr/lib/x86_64-linux-gnu/libcrypto.so.3");
+    try_file("/usr/bin/python3.11");
+    try_file("/usr/lib/gcc/x86_64-linux-gnu/12/cc1");
+}
+
+/* ---- time; printed, not judged ---- */
+
+static NOINLINE int measure(int depth)
+{
+    uintptr_t pcs[DEPTH];
+    enum { ROUNDS = 20000 };
+    size_t n = 0;
+
+    if (depth) {
+        sink += measure(depth - 1);
+        return sink + 1;
+    }
+    unwind_walk(unwind_here(), pcs, DEPTH);
+    const uint64_t start_ns = now_ns();
+    for (int i = 0; i < ROUNDS; i++)
+        n += unwind_walk(unwind_here(), pcs, DEPTH);
+    printf("# warm: %.2f ns a frame, %zu frames\n", (double)(now_ns() - start_ns) / (double)n,
+           n / ROUNDS);
+    const uint64_t cold_ns = now_ns();
+    for (int i = 0; i < ROUNDS / 20; i++) {
+        modules_on_unload();
+        n = unwind_walk(unwind_here(), pcs, DEPTH);
+    }
+    printf("# after an unload: %.0f ns a walk\n", (double)(now_ns() - cold_ns) / (ROUNDS / 20));
+    return sink;
+}
+
+#define CHAIN_LINK(n, next) \
+    static NOINLINE int chain##n(int depth) \
+    { \
+        volatile char room[8 * n + 8]; \
+        room[0] = 1; \
+        sink += next(depth); \
+        return sink + room[0]; \
+    }
+CHAIN_LINK(1, measure)
+CHAIN_LINK(2, chain1)
+CHAIN_LINK(3, chain2)
+CHAIN_LINK(4, chain3)
+CHAIN_LINK(5, chain4)
+CHAIN_LINK(6, chain5)
+CHAIN_LINK(7, chain6)
+CHAIN_LINK(8, chain7)
+
+TEST(time_per_frame)
+{
+    sink += measure(65);
+    sink += chain8(0);
+}
