@@ -205,17 +205,17 @@ static bool revalidate(struct module *module)
     return true;
 }
 
-/* Puts it into the first free slot.  Two threads may add the same object at once: the later one
- * finds the earlier one's in the slot it tries and takes that. */
-static const struct module *publish(struct module *module, const struct found *found)
+/* Puts it into the first free slot from `n` on, up to which the caller has searched.  Two threads may
+ * add the same object at once: the later one finds the earlier one's in a slot it tries and takes that. */
+static const struct module *publish(struct module *module, const struct found *found, uint32_t n)
 {
-    for (uint32_t i = load_relaxed(&n_modules); i < MODULES_MAX; i++) {
+    for (uint32_t i = n; i < MODULES_MAX; i++) {
         struct module *other = NULL;
         module->id = (uint16_t)i;
         store_relaxed(&module->epoch, load_acquire(&epoch));
         if (cas_acq_rel(&table[i], &other, module)) { /* pairs with load_acquire in modules_get */
-            uint32_t n = i;
-            while (n <= i && !cas_acq_rel(&n_modules, &n, i + 1))
+            uint32_t seen = i;
+            while (seen <= i && !cas_acq_rel(&n_modules, &seen, i + 1))
                 ;
             return module;
         }
@@ -243,7 +243,7 @@ const struct module *modules_find(uintptr_t pc)
     if (!find_loaded(pc, &found))
         return NULL;
     struct module *module = module_new(&found);
-    return module ? publish(module, &found) : NULL;
+    return module ? publish(module, &found, n) : NULL;
 }
 
 const struct module *modules_get(uint16_t id)
