@@ -1,11 +1,12 @@
 /* livetab - see livetab.h. */
 #include "agent/livetab.h"
 
+#include "agent/thread.h"
 #include "base/arena.h"
 #include "base/compiler.h"
 
 enum { FREE = 0, CLAIMED = 1, OLDER = 0 };
-enum { BUCKET_SLOTS = 8, FIRST_BUCKETS = 64 };
+enum { LINE_SLOTS = 4, BUCKET_SLOTS = 2 * LINE_SLOTS, N_LINES = 4, FIRST_BUCKETS = 1024 };
 
 static const uint64_t BIRTH_MASK = ((uint64_t)1 << LIVETAB_BIRTH_BITS) - 1;
 
@@ -46,10 +47,6 @@ static uint64_t key_age_s(uint64_t key, uint64_t now_s)
     return age > BIRTH_MASK - 8 ? 0 : age;
 }
 
-struct bucket_pair {
-    struct live_slot *a, *b;
-};
-
 static uint64_t hash_address(uintptr_t address)
 {
     uint64_t x = address >> 3;
@@ -59,14 +56,23 @@ static uint64_t hash_address(uintptr_t address)
     return x ^ x >> 32;
 }
 
-static struct bucket_pair find_buckets(const struct live_level *level, uint64_t hash)
+/* The four cache lines in which an address may stand, in the order in which this thread tries them:
+ * even and odd threads prefer different lines of a bucket, so that two threads rarely write to one. */
+struct lines {
+    struct live_slot *slots[N_LINES];
+};
+
+static struct lines find_lines(const struct live_level *level, uint64_t hash)
 {
     const uint64_t n_buckets = load_relaxed(&level->n_buckets);
     struct live_slot *slots = load_relaxed(&level->slots);
-    const uint64_t a = (hash & 0xffffffff) * n_buckets >> 32;
-    const uint64_t b = (hash >> 32) * n_buckets >> 32;
+    struct live_slot *a = slots + ((hash & 0xffffffff) * n_buckets >> 32) * BUCKET_SLOTS;
+    struct live_slot *b = slots + ((hash >> 32) * n_buckets >> 32) * BUCKET_SLOTS;
+    const struct thread *thread = thread_self.record;
+    const size_t mine = thread && thread->shard % 2 ? LINE_SLOTS : 0;
+    const size_t other = LINE_SLOTS - mine;
 
-    return (struct bucket_pair){slots + a * BUCKET_SLOTS, slots + b * BUCKET_SLOTS};
+    return (struct lines){{a + mine, b + mine, a + other, b + other}};
 }
 
 /* ---- growing ---- */
@@ -109,15 +115,6 @@ static bool grow(struct livetab *table, uint32_t n)
 
 /* ---- putting ---- */
 
-static unsigned count_free(const struct live_slot *bucket)
-{
-    unsigned n = 0;
-
-    for (int i = 0; i < BUCKET_SLOTS; i++)
-        n += load_relaxed(&bucket[i].key) == FREE;
-    return n;
-}
-
 static void fill(struct live_slot *slot, uint64_t key, uint64_t value)
 {
     store_relaxed(&slot->value, value);
@@ -126,42 +123,21 @@ static void fill(struct live_slot *slot, uint64_t key, uint64_t value)
     atomic_store_explicit(&slot->key, key, memory_order_seq_cst);
 }
 
-static bool put_into(struct live_slot *bucket, uint64_t key, uint64_t value)
+/* LIVETAB_FULL: this line has no place. */
+static enum livetab_put put_into(struct live_slot *line, uint64_t key, uint64_t value,
+                                 uint64_t *ret_old)
 {
-    for (int i = 0; i < BUCKET_SLOTS; i++) {
-        uint64_t seen = load_relaxed(&bucket[i].key);
-        if (seen == FREE && cas_acq_rel(&bucket[i].key, &seen, CLAIMED)) {
-            fill(&bucket[i], key, value);
-            return true;
-        }
+    for (int i = 0; i < LINE_SLOTS; i++) {
+        uint64_t seen = load_relaxed(&line[i].key);
+        const bool is_same = (seen ^ key) >> LIVETAB_BIRTH_BITS == 0; /* its free was not seen */
+        if ((seen != FREE && !is_same) || !cas_acq_rel(&line[i].key, &seen, CLAIMED))
+            continue;
+        if (is_same)
+            *ret_old = load_relaxed(&line[i].value);
+        fill(&line[i], key, value);
+        return is_same ? LIVETAB_REPLACED : LIVETAB_NEW;
     }
-    return false;
-}
-
-/* The same address once more: its free was never seen. */
-static bool replace_in(struct live_slot *bucket, uint64_t key, uint64_t value, uint64_t *ret_old)
-{
-    for (int i = 0; i < BUCKET_SLOTS; i++) {
-        uint64_t seen = load_relaxed(&bucket[i].key);
-        if ((seen ^ key) >> LIVETAB_BIRTH_BITS == 0 &&
-            cas_acq_rel(&bucket[i].key, &seen, CLAIMED)) {
-            *ret_old = load_relaxed(&bucket[i].value);
-            fill(&bucket[i], key, value);
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool put_into_level(const struct live_level *level, uint64_t hash, uint64_t key,
-                           uint64_t value)
-{
-    const struct bucket_pair pair = find_buckets(level, hash);
-    const unsigned free_a = count_free(pair.a), free_b = count_free(pair.b);
-
-    if (free_a >= free_b)
-        return (free_a && put_into(pair.a, key, value)) || put_into(pair.b, key, value);
-    return put_into(pair.b, key, value) || put_into(pair.a, key, value);
+    return LIVETAB_FULL;
 }
 
 enum livetab_put livetab_put(struct livetab *table, uintptr_t address, uint64_t value,
@@ -173,15 +149,14 @@ enum livetab_put livetab_put(struct livetab *table, uintptr_t address, uint64_t 
         return LIVETAB_ODD;
     for (;;) {
         const uint32_t n = load_acquire(&table->n_levels); /* pairs with grow's CAS */
-        if (n) {
-            const struct bucket_pair pair = find_buckets(&table->levels[n - 1], hash);
-            if (replace_in(pair.a, key, value, ret_old) ||
-                replace_in(pair.b, key, value, ret_old))
-                return LIVETAB_REPLACED;
+        for (uint32_t i = n; i-- > 0;) {
+            const struct lines lines = find_lines(&table->levels[i], hash);
+            for (int k = 0; k < N_LINES; k++) {
+                const enum livetab_put put = put_into(lines.slots[k], key, value, ret_old);
+                if (put != LIVETAB_FULL)
+                    return put;
+            }
         }
-        for (uint32_t i = n; i-- > 0;)
-            if (put_into_level(&table->levels[i], hash, key, value))
-                return LIVETAB_NEW;
         if (!grow(table, n))
             return LIVETAB_FULL;
     }
@@ -189,15 +164,15 @@ enum livetab_put livetab_put(struct livetab *table, uintptr_t address, uint64_t 
 
 /* ---- taking ---- */
 
-static bool take_from(struct live_slot *bucket, uint64_t address_bits, uint64_t *ret_value)
+static bool take_from(struct live_slot *line, uint64_t address_bits, uint64_t *ret_value)
 {
-    for (int i = 0; i < BUCKET_SLOTS; i++) {
-        uint64_t seen = load_acquire(&bucket[i].key); /* pairs with fill */
+    for (int i = 0; i < LINE_SLOTS; i++) {
+        uint64_t seen = load_acquire(&line[i].key); /* pairs with fill */
         while (seen >> LIVETAB_BIRTH_BITS == address_bits) { /* the sweep may change its birth */
-            if (!cas_acq_rel(&bucket[i].key, &seen, CLAIMED))
+            if (!cas_acq_rel(&line[i].key, &seen, CLAIMED))
                 continue;
-            *ret_value = load_relaxed(&bucket[i].value);
-            store_release(&bucket[i].key, FREE); /* pairs with put_into's CAS */
+            *ret_value = load_relaxed(&line[i].value);
+            store_release(&line[i].key, FREE); /* pairs with put_into's CAS */
             return true;
         }
     }
@@ -211,10 +186,10 @@ bool livetab_take(struct livetab *table, uintptr_t address, uint64_t *ret_value)
     if (is_odd(address))
         return false;
     for (uint32_t i = load_acquire(&table->n_levels); i-- > 0;) { /* pairs with grow's CAS */
-        const struct bucket_pair pair = find_buckets(&table->levels[i], hash);
-        if (take_from(pair.a, address_bits, ret_value) ||
-            take_from(pair.b, address_bits, ret_value))
-            return true;
+        const struct lines lines = find_lines(&table->levels[i], hash);
+        for (int k = 0; k < N_LINES; k++)
+            if (take_from(lines.slots[k], address_bits, ret_value))
+                return true;
     }
     return false;
 }

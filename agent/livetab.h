@@ -1,7 +1,7 @@
 /* livetab - the live objects: address -> one word, birth time.
  *
- * Levels of open-addressed buckets.  An address has two candidate buckets per level, 8 slots each;
- * it may stand in any slot of them, so removing is just emptying the slot: no tombstones, and the cost
+ * Levels of open-addressed buckets.  An address has two candidate buckets per level, two cache lines of
+ * 4 slots each; it may stand in any slot of them, so removing is just emptying the slot: no tombstones, and the cost
  * of hit and miss does not depend on history.  When all candidates are full a level with half of the
  * size so far is added, which keeps the table at 16 bytes / load, below 32 bytes per live object.
  * Nothing ever moves.

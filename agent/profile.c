@@ -32,39 +32,50 @@ size_t records_count(void)
 
 /* ---- records of a stack ---- */
 
-static struct record *find(struct record *first, const struct record *end,
-                           enum record_source source, uint64_t tag)
+struct record_key {
+    struct trie_key key;
+    struct stack *stack;
+    enum record_source source;
+    uint64_t tag;
+};
+
+static bool is_same(struct trie_item *item, const struct trie_key *key)
 {
-    for (struct record *r = first; r != end; r = r->next)
-        if (r->source == source && r->tag == tag)
-            return r;
-    return NULL;
+    const struct record *record = (const void *)item;
+    const struct record_key *wanted = (const void *)key;
+
+    return record->tag == wanted->tag && record->source == (uint32_t)wanted->source;
+}
+
+static struct trie_item *make(const struct trie_key *key)
+{
+    const struct record_key *wanted = (const void *)key;
+    struct record *record = arena_alloc(sizeof *record);
+
+    if (!record || !pool_number(&records, &record->id))
+        return NULL;
+    record->item.hash = key->hash;
+    record->stack = wanted->stack;
+    record->source = wanted->source;
+    record->tag = wanted->tag;
+    pool_set(&records, record->id, record); /* one that loses the race stays, with zeros */
+    return &record->item;
 }
 
 struct record *record_intern(enum record_source source, struct stack *stack, uint64_t tag)
 {
+    const uint64_t mixed = (tag * N_SOURCES + source) * 0x9e3779b97f4a7c15;
+    const struct record_key key = {
+        .key = {.hash = mixed ^ mixed >> 32, .is_same = is_same, .make = make},
+        .stack = stack,
+        .source = source,
+        .tag = tag,
+    };
+
     if (stack == &stack_overflow)
         return &overflow_records[source];
-    struct record *first = load_acquire(&stack->records); /* pairs with the CAS below */
-    struct record *record = find(first, NULL, source, tag);
-    if (likely(record != NULL))
-        return record;
-
-    record = arena_alloc(sizeof *record);
-    if (!record || !pool_number(&records, &record->id))
-        return &overflow_records[source];
-    record->stack = stack;
-    record->source = source;
-    record->tag = tag;
-    record->next = first;
-    pool_set(&records, record->id, record);
-    while (!cas_acq_rel(&stack->records, &record->next, record)) { /* publishes *record */
-        struct record *other = find(record->next, first, source, tag);
-        if (other)
-            return other; /* ours stays in the pool, with zeros */
-        first = record->next;
-    }
-    return record;
+    struct trie_item *item = trie_slot_intern(&stack->records, &key.key, NULL);
+    return item ? (struct record *)item : &overflow_records[source];
 }
 
 /* ---- shards ---- */

@@ -1,7 +1,7 @@
 /* profile - what is counted, per stack.
  *
- * A struct record is one (profile, stack, tag): for heap the tag is the size class.  Records hang in a list
- * off their stack and in a numbered pool, are never freed, and hold counters that only grow.  The
+ * A struct record is one (profile, stack, tag): for heap the tag is the size class.  Records stand in a small
+ * trie of their stack and in a numbered pool, are never freed, and hold counters that only grow.  The
  * counters of a record are split into shards, one cache line each, that threads choose by their number:
  * so threads that allocate from the same stack do not fight for a line.  Shard 0 lies in the record,
  * the others come with the first thread that needs them.  Where memory is out, shard 0 serves.
@@ -31,8 +31,8 @@ struct ALIGNED(64) shard {
 };
 
 struct record {
+    struct trie_item item; /* in the stack's trie, by (source, tag) */
     struct stack *stack;
-    struct record *next;  /* of the same stack; constant once published */
     uint64_t tag;
     uint32_t id;          /* number in the pool */
     uint32_t source;      /* enum record_source */

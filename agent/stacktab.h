@@ -19,11 +19,9 @@
 #include "base/atomic.h"
 #include "base/trie.h"
 
-struct record;
-
 struct stack {
     struct trie_item item;
-    struct record *_Atomic records; /* what the profiles count for it: profile.h */
+    trie_slot records;              /* what the profiles count for it: profile.h */
     _Atomic uint32_t epoch;         /* modules_epoch() in which its frames were last checked */
     uint16_t n_frames;
     bool truncated;                 /* outer frames were left out: ends in [truncated] */

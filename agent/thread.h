@@ -36,7 +36,8 @@ struct thread {
     struct thread *next;   /* in the list of all; constant once published */
     _Atomic int tid;       /* the owner; a dead owner's record may be taken over */
     uint32_t shard;        /* which of THREAD_SHARDS counters this thread adds to; constant */
-    _Atomic uint64_t n_kept;
+    _Atomic int64_t held_bytes; /* of heap's total in use, not yet moved there; the owner writes */
+    _Atomic uint64_t n_kept;    /* the owner writes */
     _Atomic uint64_t n_dropped[N_DROPS];
 };
 

@@ -8,7 +8,7 @@ enum { HASH_BITS = 64 };
 
 /* What a slot holds: 0, an item, or a node with the lowest bit set. */
 struct node {
-    _Atomic uintptr_t slots[TRIE_FAN_OUT];
+    trie_slot slots[TRIE_FAN_OUT];
 };
 
 static bool is_node(uintptr_t value)
@@ -36,11 +36,11 @@ static struct node *node_around(struct trie_item *old, unsigned shift)
     return node;
 }
 
-struct trie_item *trie_intern(struct trie *trie, const struct trie_key *key, bool *ret_is_new)
+/* From the slot `at`, to which `shift` bits of the hash have led. */
+static struct trie_item *intern(trie_slot *at, unsigned shift, const struct trie_key *key,
+                                bool *ret_is_new)
 {
-    _Atomic uintptr_t *at = &trie->root[key->hash & ((1 << TRIE_ROOT_BITS) - 1)];
     struct trie_item *made = NULL;
-    unsigned shift = TRIE_ROOT_BITS;
 
     if (ret_is_new)
         *ret_is_new = false;
@@ -71,4 +71,15 @@ struct trie_item *trie_intern(struct trie *trie, const struct trie_key *key, boo
             return made;
         }
     }
+}
+
+struct trie_item *trie_intern(struct trie *trie, const struct trie_key *key, bool *ret_is_new)
+{
+    return intern(&trie->root[key->hash & ((1 << TRIE_ROOT_BITS) - 1)], TRIE_ROOT_BITS, key,
+                  ret_is_new);
+}
+
+struct trie_item *trie_slot_intern(trie_slot *slot, const struct trie_key *key, bool *ret_is_new)
+{
+    return intern(slot, 0, key, ret_is_new);
 }

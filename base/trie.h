@@ -16,13 +16,17 @@
 
 enum { TRIE_ROOT_BITS = 8, TRIE_FAN_BITS = 4, TRIE_FAN_OUT = 1 << TRIE_FAN_BITS };
 
+/* A place for nothing, an item, or a node with places of its own: a trie of one place is a trie too,
+ * and the smallest one for a set that mostly has one item. */
+typedef _Atomic uintptr_t trie_slot;
+
 struct trie_item {
     uint64_t hash;
     struct trie_item *older; /* with the same hash; set by the trie */
 };
 
 struct trie {
-    _Atomic uintptr_t root[1 << TRIE_ROOT_BITS];
+    trie_slot root[1 << TRIE_ROOT_BITS];
 };
 
 /* What the caller knows of the items. */
@@ -36,5 +40,7 @@ struct trie_key {
 /* The item that is the same as the key, made when there is none.  NULL: no memory.
  * *ret_is_new (may be NULL): this call published it. */
 struct trie_item *trie_intern(struct trie *trie, const struct trie_key *key, bool *ret_is_new);
+/* The same in a trie of one place. */
+struct trie_item *trie_slot_intern(trie_slot *slot, const struct trie_key *key, bool *ret_is_new);
 
 #endif
