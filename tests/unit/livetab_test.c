@@ -95,6 +95,37 @@ TEST_ALONE(the_same_address_once_more_replaces_and_returns_the_old_value)
     CHECK_INT(livetab_take(&table, 0x1000, &value), false, "take again");
 }
 
+static void put_again_at_random(void)
+{
+    enum { N_ADDRESSES = 4000, N = 300000 };
+    static bool is_live[N_ADDRESSES];
+    uint64_t random = 3, old, value;
+    size_t n_live = 0;
+
+    set_up();
+    for (int i = 0; i < N; i++) {
+        const uint64_t k = next_random(&random) % N_ADDRESSES;
+        if (next_random(&random) % 2) {
+            const enum livetab_put got = livetab_put(&table, address_of(k), k, 1000, &old);
+            if (got != (is_live[k] ? LIVETAB_REPLACED : LIVETAB_NEW))
+                FAIL("step %d: %s address: put = %d", i, is_live[k] ? "a live" : "a new", got);
+            n_live += !is_live[k];
+            is_live[k] = true;
+        } else {
+            CHECK_INT(livetab_take(&table, address_of(k), &value), is_live[k], "take");
+            n_live -= is_live[k];
+            is_live[k] = false;
+        }
+    }
+    CHECK_INT(count_all(1000).n, n_live, "objects");
+}
+
+TEST(an_address_given_out_again_is_replaced_whatever_came_and_went_meanwhile)
+{
+    TODO("livetab_put() looks for the old one in the newest level only");
+    in_child(put_again_at_random);
+}
+
 TEST_ALONE(addresses_that_malloc_cannot_give_are_odd)
 {
     static const uintptr_t odd[] = {0, 1, 4, 7, 0x1001, 0x100c, (uintptr_t)1 << 47,
