@@ -116,13 +116,10 @@ enum {
     PEAK_EPOCH,
 };
 
-static _Atomic uint64_t peak_epoch;
-static _Atomic int64_t inuse_bytes; /* of all; behind by what the threads still hold back */
-static _Atomic int64_t peak_bytes;  /* the highest inuse_bytes that began an epoch */
-
-static struct held_back {
-    _Atomic int64_t bytes ALIGNED(64);
-} held_back[THREAD_SHARDS];
+static _Atomic uint64_t peak_epoch ALIGNED(64);
+static _Atomic int64_t peak_bytes; /* the highest inuse_bytes that began an epoch */
+/* Of all; behind by what the threads still hold back.  Written more often than the two are. */
+static _Atomic int64_t inuse_bytes ALIGNED(64);
 
 /* The first touch in a new epoch saves what was in use when it began.  Two threads on one shard may
  * disagree by the sample that is just under way. */
@@ -150,19 +147,20 @@ static void raise_peak(int64_t inuse)
 }
 
 /* Threads add up apart and put it together now and then, so that rate 1 has no line that all of
- * them write. */
+ * them write.  A signal handler in between, or a child that inherited the record, may make the total
+ * wrong by what is held back: a 256th of the peak. */
 static void move_inuse(int64_t bytes)
 {
-    enum { HOLD_BACK = 1024 };
-    const struct thread *thread = thread_self.record;
-    _Atomic int64_t *held = &held_back[thread ? thread->shard : 0].bytes;
-    const int64_t sum = add_relaxed(held, bytes) + bytes;
+    enum { HOLD_BACK = 256 };
+    struct thread *thread = thread_record();
+    const int64_t sum = bytes + (thread ? load_relaxed(&thread->held_bytes) : 0);
     const int64_t limit = load_relaxed(&peak_bytes) / HOLD_BACK;
+    const bool moves = !thread || sum >= limit || sum <= -limit;
 
-    if (likely(sum < limit && sum > -limit))
-        return;
-    const int64_t moved = atomic_exchange_explicit(held, 0, memory_order_relaxed);
-    raise_peak(add_relaxed(&inuse_bytes, moved) + moved);
+    if (thread)
+        store_relaxed(&thread->held_bytes, moves ? 0 : sum);
+    if (unlikely(moves))
+        raise_peak(add_relaxed(&inuse_bytes, sum) + sum);
 }
 
 static void count_alloc(struct record *record, struct sampler_weight weight)
@@ -170,8 +168,8 @@ static void count_alloc(struct record *record, struct sampler_weight weight)
     struct shard *shard = record_shard(record);
 
     save_peak(shard);
-    add_relaxed(&shard->values[ALLOC_OBJECTS], weight.objects);
-    add_relaxed(&shard->values[ALLOC_BYTES], weight.bytes);
+    add_counter(&shard->values[ALLOC_OBJECTS], weight.objects);
+    add_counter(&shard->values[ALLOC_BYTES], weight.bytes);
     move_inuse((int64_t)weight.bytes);
 }
 
@@ -180,10 +178,9 @@ static void count_free(struct record *record, struct sampler_weight weight)
     struct shard *shard = record_shard(record);
 
     save_peak(shard);
-    add_relaxed(&shard->values[FREE_BYTES], weight.bytes);
-    /* Pairs with load_acquire in sum_shard: who sees this free sees its allocation. */
-    atomic_fetch_add_explicit(&shard->values[FREE_OBJECTS], weight.objects,
-                              memory_order_release);
+    /* Release, pairs with load_acquire in sum_freed: who sees this free sees its allocation. */
+    add_counter(&shard->values[FREE_BYTES], weight.bytes);
+    add_counter(&shard->values[FREE_OBJECTS], weight.objects);
     move_inuse(-(int64_t)weight.bytes);
 }
 
@@ -279,7 +276,7 @@ static void record_sample(const struct sample *sample)
     track(sample->address, value, now_s);
     livetab_sweep(&live, now_s);
     if (thread)
-        add_relaxed(&thread->n_kept, 1);
+        store_relaxed(&thread->n_kept, load_relaxed(&thread->n_kept) + 1);
 }
 
 /* The buffer for the frames is the largest thing on the stack: two sizes of it. */
@@ -306,7 +303,7 @@ static void record_deep(void *arg)
 static void take_sample(struct sample *sample)
 {
     const bool is_deep = load_relaxed(&depth_max) + STACK_OWN_FRAMES > SHALLOW_FRAMES;
-    const size_t room = STACK_CAPTURE_BYTES +
+    const size_t room = stack_capture_bytes() +
                         sizeof(uintptr_t) * (is_deep ? DEEP_FRAMES : SHALLOW_FRAMES);
 
     if (!guard_enter()) {
@@ -474,7 +471,7 @@ static void sum_freed(struct shard *shard, void *arg)
     struct sums *sums = arg;
 
     sums->free_objects += load_acquire(&shard->values[FREE_OBJECTS]); /* pairs with count_free */
-    sums->free_bytes += load_relaxed(&shard->values[FREE_BYTES]);
+    sums->free_bytes += load_acquire(&shard->values[FREE_BYTES]);
 }
 
 static void sum_allocated(struct shard *shard, void *arg)
