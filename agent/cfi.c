@@ -309,18 +309,25 @@ static bool evaluate(struct reader code, uintptr_t pc, struct term *ret_value)
 
 enum { COLUMN_SAME, COLUMN_OFFSET, COLUMN_UNDEFINED, COLUMN_EXPRESSION, COLUMN_OTHER };
 
+/* Small, because remembered rows lie on the stack of whoever is profiled. */
 struct column {
     uint8_t kind;
-    uint16_t size;      /* of the expression */
-    int32_t offset;     /* from the CFA */
-    const uint8_t *code; /* COLUMN_EXPRESSION: computes where it was saved */
+    uint8_t reg;    /* of the CFA */
+    uint16_t size;  /* of the expression */
+    int32_t offset; /* from the CFA; or of the expression, from the start of the image */
 };
 
 struct row {
-    struct column cfa; /* COLUMN_OFFSET: from register cfa_reg; COLUMN_EXPRESSION: the value */
-    uint64_t cfa_reg;
-    struct column bp, bx, ra;
+    struct column cfa; /* COLUMN_OFFSET: from a register; COLUMN_EXPRESSION: the value */
+    struct column bp, bx, ra; /* COLUMN_OFFSET: from the CFA; COLUMN_EXPRESSION: the address */
 };
+
+static struct reader expression_of(const struct cfi_image *image, const struct column *column)
+{
+    const uint8_t *code = image->low + column->offset;
+
+    return (struct reader){code, code + column->size, false};
+}
 
 static struct column *column_of(struct row *row, uint64_t reg)
 {
@@ -384,10 +391,11 @@ static struct column expression_column(struct run *run)
 {
     const struct reader block = read_block(&run->code, read_uleb(&run->code));
 
-    if (left(&block) > UINT16_MAX)
+    if (left(&block) > UINT16_MAX || block.at - run->image->low > INT32_MAX)
         fail(&run->code);
-    return (struct column){
-        .kind = COLUMN_EXPRESSION, .size = (uint16_t)left(&block), .code = block.at};
+    return (struct column){.kind = COLUMN_EXPRESSION,
+                           .size = (uint16_t)left(&block),
+                           .offset = (int32_t)(block.at - run->image->low)};
 }
 
 static void advance(struct run *run, uint64_t factor)
@@ -422,7 +430,7 @@ static void recall(struct run *run)
 static void set_cfa(struct run *run, uint64_t reg, int64_t offset)
 {
     run->row.cfa = offset_column(run, offset);
-    run->row.cfa_reg = reg;
+    run->row.cfa.reg = reg < REG_RA ? (uint8_t)reg : NO_REG;
 }
 
 /* The register stays, so there has to be one. */
@@ -430,14 +438,14 @@ static void set_cfa_offset(struct run *run, int64_t offset)
 {
     if (run->row.cfa.kind != COLUMN_OFFSET)
         fail(&run->code);
-    set_cfa(run, run->row.cfa_reg, offset);
+    set_cfa(run, run->row.cfa.reg, offset);
 }
 
 static void set_cfa_register(struct run *run, uint64_t reg)
 {
     if (run->row.cfa.kind != COLUMN_OFFSET)
         fail(&run->code);
-    run->row.cfa_reg = reg;
+    run->row.cfa.reg = reg < REG_RA ? (uint8_t)reg : NO_REG;
 }
 
 /* Opcodes that say where a register was saved: its number comes first. */
@@ -581,14 +589,13 @@ static bool execute(struct run *run, struct reader code, uintptr_t pc)
 
 static const struct cfi_rule unknown = {.cfa = CFI_UNKNOWN};
 
-static bool cfa_of(const struct row *row, uintptr_t pc, struct term *ret_cfa)
+static bool cfa_of(const struct cfi_image *image, const struct column *cfa, uintptr_t pc,
+                   struct term *ret_cfa)
 {
-    if (row->cfa.kind == COLUMN_EXPRESSION)
-        return evaluate((struct reader){row->cfa.code, row->cfa.code + row->cfa.size, false}, pc,
-                        ret_cfa) &&
-               ret_cfa->reg != NO_REG;
-    *ret_cfa = (struct term){.reg = (uint8_t)row->cfa_reg, .number = row->cfa.offset};
-    return row->cfa.kind == COLUMN_OFFSET && row->cfa_reg < REG_RA;
+    if (cfa->kind == COLUMN_EXPRESSION)
+        return evaluate(expression_of(image, cfa), pc, ret_cfa) && ret_cfa->reg != NO_REG;
+    *ret_cfa = (struct term){.reg = cfa->reg, .number = cfa->offset};
+    return cfa->kind == COLUMN_OFFSET && cfa->reg != NO_REG;
 }
 
 static bool fits_int16(int64_t number)
@@ -623,9 +630,9 @@ struct place {
     int64_t offset;
 };
 
-static struct place place_of(const struct column *column, const struct term *cfa, uintptr_t pc)
+static struct place place_of(const struct cfi_image *image, const struct column *column,
+                             const struct term *cfa, uintptr_t pc)
 {
-    struct reader code;
     struct term at;
 
     switch (column->kind) {
@@ -635,8 +642,7 @@ static struct place place_of(const struct column *column, const struct term *cfa
     case COLUMN_OFFSET:
         return (struct place){.is_known = true, .is_saved = true, .offset = column->offset};
     case COLUMN_EXPRESSION:
-        code = (struct reader){column->code, column->code + column->size, false};
-        if (!evaluate(code, pc, &at) || at.is_deref)
+        if (!evaluate(expression_of(image, column), pc, &at) || at.is_deref)
             return (struct place){0};
         if (at.reg == cfa->reg && !cfa->is_deref)
             return (struct place){
@@ -683,20 +689,21 @@ static bool is_ucontext(const struct entry *entry, const struct term *cfa)
            cfa->inner == UCONTEXT_RSP_BYTES && cfa->number == 0;
 }
 
-static struct cfi_rule rule_of_row(const struct row *row, const struct entry *entry, uintptr_t pc)
+static struct cfi_rule rule_of_row(const struct cfi_image *image, const struct row *row,
+                                   const struct entry *entry, uintptr_t pc)
 {
     struct term cfa;
 
     if (row->ra.kind == COLUMN_UNDEFINED)
         return (struct cfi_rule){.cfa = CFI_END};
-    if (!cfa_of(row, pc, &cfa))
+    if (!cfa_of(image, &row->cfa, pc, &cfa))
         return unknown;
     if (is_ucontext(entry, &cfa))
         return (struct cfi_rule){.cfa = CFI_SIGNAL};
     struct cfi_rule rule = rule_of_cfa(&cfa);
-    const struct place ra = place_of(&row->ra, &cfa, pc);
-    const struct place bp = place_of(&row->bp, &cfa, pc);
-    const struct place bx = place_of(&row->bx, &cfa, pc);
+    const struct place ra = place_of(image, &row->ra, &cfa, pc);
+    const struct place bp = place_of(image, &row->bp, &cfa, pc);
+    const struct place bx = place_of(image, &row->bx, &cfa, pc);
     if (!ra.is_saved || ra.is_at_bp || ra.offset != -8 || !add_saved(&rule, &bp, &bx))
         return unknown;
     if (entry->is_signal_frame)
@@ -822,7 +829,7 @@ static NOINLINE struct cfi_rule rule_of_entry(const struct cfi_image *image,
     run.location = entry->start;
     if (!execute(&run, entry->fde_program, pc))
         return unknown;
-    return rule_of_row(&run.row, entry, pc);
+    return rule_of_row(image, &run.row, entry, pc);
 }
 
 /* ---- finding the FDE ---- */

@@ -10,7 +10,7 @@
  * A stack that breaks a rule ends there.
  *
  * No lock, no malloc, no descriptor; libc is called for _dl_find_object only, which is lock-free.
- * Less than 1.5 KiB of stack.  Any thread, signal handlers too.  x86-64, glibc 2.35 and later. */
+ * About 1.5 KiB of stack.  Any thread, signal handlers too.  x86-64, glibc 2.35 and later. */
 #ifndef CPROF_AGENT_UNWIND_H
 #define CPROF_AGENT_UNWIND_H
 

@@ -22,6 +22,7 @@
 
 #include "agent/cfi.h"
 #include "agent/modules.h"
+#include "agent/stack.h"
 #include "agent/thread.h"
 #include "base/arena.h"
 #include "base/compiler.h"
@@ -46,7 +47,7 @@
 
 enum { DEPTH = 256, PAGE = 4096 };
 
-static volatile int sink;
+static volatile unsigned sink;
 
 static uint64_t now_ns(void)
 {
@@ -145,7 +146,7 @@ static NOINLINE void compare_here(const char *what)
 
 /* ---- shapes of frames ---- */
 
-static NOINLINE int recurse(int depth, const char *what)
+static NOINLINE unsigned recurse(int depth, const char *what)
 {
     if (depth)
         sink += recurse(depth - 1, what);
@@ -170,7 +171,7 @@ static NOINLINE void with_alloca(size_t size)
 
     room[0] = room[size - 1] = 1;
     recurse(3, "alloca");
-    sink += room[0];
+    sink += (unsigned)room[0];
 }
 
 #define OVER_ALIGNED(name, ...) \
@@ -180,7 +181,7 @@ static NOINLINE void with_alloca(size_t size)
         volatile char *room = __builtin_alloca((size_t)n); \
         local[0] = room[0] = (char)n; \
         recurse(n % 5, #name); \
-        sink += local[0] + room[0]; \
+        sink += (unsigned)local[0] + room[0]; \
     }
 OVER_ALIGNED(over_aligned, )
 OVER_ALIGNED(over_aligned_unoptimized, OPTIMIZED("O0"))
@@ -205,7 +206,7 @@ static NOINLINE int variadic(int n, ...)
         sum += va_arg(list, int);
     va_end(list);
     recurse(1, "variadic");
-    return sum + sink;
+    return sum;
 }
 
 static NOINLINE OPTIMIZED("O0") int unoptimized(int n)
@@ -222,7 +223,7 @@ static NOINLINE OPTIMIZED("O2,omit-frame-pointer") int without_frame_pointer(int
 {
     volatile int local[20] = {n};
 
-    sink += n ? unoptimized(n) : recurse(1, "without frame pointer");
+    sink += n ? (unsigned)unoptimized(n) : recurse(1, "without frame pointer");
     return local[0] + 1;
 }
 
@@ -230,16 +231,16 @@ static NOINLINE OPTIMIZED("O2,no-omit-frame-pointer") int with_frame_pointer(int
 {
     volatile int local[20] = {n};
 
-    sink += n ? without_frame_pointer(n - 1) : recurse(1, "with frame pointer");
+    sink += n ? (unsigned)without_frame_pointer(n - 1) : recurse(1, "with frame pointer");
     return local[0] + 1;
 }
 
-static NOINLINE int called_last(int n)
+static NOINLINE unsigned called_last(int n)
 {
     compare_here("tail call");
-    return sink + n;
+    return sink + (unsigned)n;
 }
-static NOINLINE OPTIMIZED("O2") int calls_last(int n)
+static NOINLINE OPTIMIZED("O2") unsigned calls_last(int n)
 {
     sink++;
     return called_last(n + 1);
@@ -313,7 +314,7 @@ static void compare_in_handler(int signal)
 {
     (void)signal;
     compare_here("in a signal handler");
-    sink += n_compared;
+    sink += (unsigned)n_compared;
 }
 
 static void handle(int signal, void *handler, int flags)
@@ -377,6 +378,40 @@ TEST(coroutines)
     munmap(room, size);
 }
 
+static void on_scratch(void *arg)
+{
+    recurse(3, arg);
+}
+
+TEST(the_agent_may_change_stacks)
+{
+    static char scratch[64 << 10];
+
+    if (!has_oracle())
+        return;
+    stack_call_on(scratch, sizeof scratch, on_scratch, (void *)(uintptr_t)"from a scratch stack");
+    CHECK(n_frames_seen > 6);
+}
+
+/* push %rbp; mov %rsp, %rbp; mov %rdi, %rax; mov %rsi, %rdi; call *%rax; pop %rbp; ret */
+static const uint8_t jit_code[] = {0x55, 0x48, 0x89, 0xe5, 0x48, 0x89, 0xf8, 0x48,
+                                   0x89, 0xf7, 0xff, 0xd0, 0x5d, 0xc3};
+
+TEST(code_without_tables_is_passed_by_frame_pointer)
+{
+    if (!has_oracle())
+        return;
+    uint8_t *code = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memcpy(code, jit_code, sizeof jit_code);
+    CHECK(mprotect(code, PAGE, PROT_READ | PROT_EXEC) == 0);
+    void (*call)(void (*)(const char *), const char *) = (void *)code;
+    compare_here("without generated code");
+    const size_t n = n_frames_seen;
+    call(compare_here, "through generated code");
+    CHECK_INT(n_frames_seen, n + 1, "one frame more");
+    munmap(code, PAGE);
+}
+
 static void *thread_main(void *arg)
 {
     recurse(4, "thread");
@@ -411,12 +446,12 @@ static NOINLINE void work(unsigned seed)
     qsort(numbers, COUNT_OF(numbers), sizeof *numbers, by_value);
     for (int i = 0; i < 40; i++) {
         snprintf(text, sizeof text, "%d %g %s %-30d", numbers[i], numbers[i] / 7.0, "words", i);
-        sink += (int)strtod(text, NULL);
+        sink += (unsigned)strtod(text, NULL);
         char *piece = malloc(10 + seed % 5000);
         memset(piece, i, 10);
         memcpy(copy, text, sizeof copy);
         sink += getenv("NOT_SET_AT_ALL") != NULL;
-        sink += (int)strlen(copy) + memcmp(copy, text, sizeof copy);
+        sink += (unsigned)strlen(copy) + memcmp(copy, text, sizeof copy);
         free(piece);
         seed = seed * 69069 + 1;
     }
@@ -446,7 +481,7 @@ static NOINLINE void realigned(size_t n)
 
     for (size_t i = 0; i < n; i++)
         room[i] = local[i] = (char)(getenv("NOT_SET") != NULL);
-    sink += local[0] + room[0];
+    sink += (unsigned)local[0] + room[0];
 }
 
 /* libunwind blocks all signals while it works, so that none of it may run under the trap flag.
@@ -472,7 +507,7 @@ TEST(interrupted_everywhere)
     qsort(numbers, COUNT_OF(numbers), sizeof *numbers, by_value);
     realigned(20);
     snprintf(text, sizeof text, "%g", sink / 3.0);
-    sink += (int)strcspn(text, "xyz") + (int)wcslen(L"bound lazily");
+    sink += (unsigned)strcspn(text, "xyz") + (int)wcslen(L"bound lazily");
     single_step(false);
     signal(SIGTRAP, SIG_DFL);
     printf("# %d of %d single steps differ\n", n_different, n_compared);
@@ -641,7 +676,7 @@ TEST(tables_of_big_files)
 
 /* ---- time; printed, not judged ---- */
 
-static NOINLINE int measure(int depth)
+static NOINLINE unsigned measure(int depth)
 {
     uintptr_t pcs[DEPTH];
     enum { ROUNDS = 20000 };
@@ -666,13 +701,33 @@ static NOINLINE int measure(int depth)
     return sink;
 }
 
+/* Rules of 2000 places all over libc, none of them seen before: one step of each. */
+static void measure_cold(void)
+{
+    enum { N_PLACES = 2000 };
+    const uintptr_t code = (uintptr_t)dlsym(RTLD_DEFAULT, "abort");
+    uintptr_t pc;
+
+    for (int round = 0; round < 2; round++) {
+        struct unwind_frame from = unwind_here();
+        modules_on_unload();
+        const uint64_t start_ns = now_ns();
+        for (uintptr_t i = 0; i < N_PLACES; i++) {
+            from.pc = code + i * 37 * 16 % 1000003;
+            sink += (unsigned)unwind_walk(from, &pc, 1);
+        }
+        printf("# cold, %s: %.0f ns a rule\n", round ? "tables in the cache" : "tables not touched yet",
+               (double)(now_ns() - start_ns) / N_PLACES);
+    }
+}
+
 #define CHAIN_LINK(n, next) \
-    static NOINLINE int chain##n(int depth) \
+    static NOINLINE unsigned chain##n(int depth) \
     { \
         volatile char room[8 * n + 8]; \
         room[0] = 1; \
         sink += next(depth); \
-        return sink + room[0]; \
+        return sink + (unsigned)room[0]; \
     }
 CHAIN_LINK(1, measure)
 CHAIN_LINK(2, chain1)
@@ -685,6 +740,7 @@ CHAIN_LINK(8, chain7)
 
 TEST(time_per_frame)
 {
+    measure_cold();
     sink += measure(65);
     sink += chain8(0);
 }
