@@ -71,7 +71,7 @@ static void start_heap(const struct config *config)
 
     heap_set_depth((uint32_t)config->depth);
     if (is_on && config->heap_rate_bytes && stack_init() < 0)
-        log_warn("stacks: libunwind.so.8: %s; samples are counted under [no stack]",
+        log_warn("stacks: libunwind.so.8: %s; samples are counted under [lost]",
                  text_errno(ENOENT));
     heap_init(is_on ? config->heap_rate_bytes : 0);
 }

@@ -108,24 +108,16 @@ enum {
 static uint64_t read_format(struct reader *r, uint8_t format)
 {
     switch (format) {
-    case 0x1:
-        return read_uleb(r);
-    case 0x9:
-        return (uint64_t)read_sleb(r);
-    case 0x2:
-        return read_bytes(r, 2);
-    case 0xa:
-        return (uint64_t)sign_extend(read_bytes(r, 2), 16);
-    case 0x3:
-        return read_u32(r);
-    case 0xb:
-        return (uint64_t)(int32_t)read_u32(r);
+    case 0x1: return read_uleb(r);
+    case 0x9: return (uint64_t)read_sleb(r);
+    case 0x2: return read_bytes(r, 2);
+    case 0xa: return (uint64_t)sign_extend(read_bytes(r, 2), 16);
+    case 0x3: return read_u32(r);
+    case 0xb: return (uint64_t)(int32_t)read_u32(r);
     case 0x0:
     case 0x4:
-    case 0xc:
-        return read_bytes(r, 8);
-    default:
-        return fail(r);
+    case 0xc: return read_bytes(r, 8);
+    default: return fail(r);
     }
 }
 
@@ -135,14 +127,10 @@ static uintptr_t read_pointer(struct reader *r, uint8_t encoding, const uint8_t 
     const uintptr_t value = (uintptr_t)read_format(r, encoding & 0x0f);
 
     switch (encoding & 0xf0) {
-    case 0:
-        return value;
-    case PE_PCREL:
-        return position + value;
-    case PE_DATAREL:
-        return (uintptr_t)data_base + value;
-    default:
-        return fail(r);
+    case 0: return value;
+    case PE_PCREL: return position + value;
+    case PE_DATAREL: return (uintptr_t)data_base + value;
+    default: return fail(r);
     }
 }
 
@@ -210,32 +198,19 @@ static void deref(struct machine *m)
 static uint64_t calculate(struct machine *m, uint8_t op, uint64_t a, uint64_t b)
 {
     switch (op) {
-    case 0x1a:
-        return a & b;
-    case 0x1e:
-        return a * b;
-    case 0x21:
-        return a | b;
-    case 0x24:
-        return b < 64 ? a << b : 0;
-    case 0x25:
-        return b < 64 ? a >> b : 0;
-    case 0x27:
-        return a ^ b;
-    case 0x29:
-        return a == b;
-    case 0x2a:
-        return (int64_t)a >= (int64_t)b;
-    case 0x2b:
-        return (int64_t)a > (int64_t)b;
-    case 0x2c:
-        return (int64_t)a <= (int64_t)b;
-    case 0x2d:
-        return (int64_t)a < (int64_t)b;
-    case 0x2e:
-        return a != b;
-    default:
-        return fail(&m->code);
+    case 0x1a: return a & b;
+    case 0x1e: return a * b;
+    case 0x21: return a | b;
+    case 0x24: return b < 64 ? a << b : 0;
+    case 0x25: return b < 64 ? a >> b : 0;
+    case 0x27: return a ^ b;
+    case 0x29: return a == b;
+    case 0x2a: return (int64_t)a >= (int64_t)b;
+    case 0x2b: return (int64_t)a > (int64_t)b;
+    case 0x2c: return (int64_t)a <= (int64_t)b;
+    case 0x2d: return (int64_t)a < (int64_t)b;
+    case 0x2e: return a != b;
+    default: return fail(&m->code);
     }
 }
 
@@ -318,7 +293,7 @@ struct column {
 };
 
 struct row {
-    struct column cfa; /* COLUMN_OFFSET: from a register; COLUMN_EXPRESSION: the value */
+    struct column cfa;        /* COLUMN_OFFSET: from a register; COLUMN_EXPRESSION: the value */
     struct column bp, bx, ra; /* COLUMN_OFFSET: from the CFA; COLUMN_EXPRESSION: the address */
 };
 
@@ -332,14 +307,10 @@ static struct reader expression_of(const struct cfi_image *image, const struct c
 static struct column *column_of(struct row *row, uint64_t reg)
 {
     switch (reg) {
-    case REG_BX:
-        return &row->bx;
-    case REG_BP:
-        return &row->bp;
-    case REG_RA:
-        return &row->ra;
-    default:
-        return NULL;
+    case REG_BX: return &row->bx;
+    case REG_BP: return &row->bp;
+    case REG_RA: return &row->ra;
+    default: return NULL;
     }
 }
 
@@ -458,24 +429,20 @@ static void execute_column(struct run *run, uint8_t op)
     case 0x05: /* offset_extended */
         set_column(&run->row, reg, offset_column(run, scaled(run, read_uleb(code))));
         break;
-    case 0x06: /* restore_extended */
-        restore_column(run, reg);
-        break;
+    case 0x06: /* restore_extended */ restore_column(run, reg); break;
     case 0x07: /* undefined */
         set_column(&run->row, reg, (struct column){.kind = COLUMN_UNDEFINED});
         break;
     case 0x08: /* same_value */
         set_column(&run->row, reg, (struct column){.kind = COLUMN_SAME});
         break;
-    case 0x09: /* register */
-    case 0x14: /* val_offset */
-    case 0x15: /* val_offset_sf */
+    case 0x09:           /* register */
+    case 0x14:           /* val_offset */
+    case 0x15:           /* val_offset_sf */
         read_uleb(code); /* a signed one is as long */
         set_column(&run->row, reg, (struct column){.kind = COLUMN_OTHER});
         break;
-    case 0x10: /* expression */
-        set_column(&run->row, reg, expression_column(run));
-        break;
+    case 0x10: /* expression */ set_column(&run->row, reg, expression_column(run)); break;
     case 0x16: /* val_expression */
         expression_column(run);
         set_column(&run->row, reg, (struct column){.kind = COLUMN_OTHER});
@@ -486,8 +453,7 @@ static void execute_column(struct run *run, uint8_t op)
     case 0x2f: /* GNU_negative_offset_extended */
         set_column(&run->row, reg, offset_column(run, scaled(run, -read_uleb(code))));
         break;
-    default:
-        fail(code);
+    default: fail(code);
     }
 }
 
@@ -505,17 +471,12 @@ static void execute_cfa(struct run *run, uint8_t op)
         reg = read_uleb(code);
         set_cfa(run, reg, scaled(run, (uint64_t)read_sleb(code)));
         break;
-    case 0x0d: /* def_cfa_register */
-        set_cfa_register(run, read_uleb(code));
-        break;
-    case 0x0e: /* def_cfa_offset */
-        set_cfa_offset(run, (int64_t)read_uleb(code));
-        break;
+    case 0x0d: /* def_cfa_register */ set_cfa_register(run, read_uleb(code)); break;
+    case 0x0e: /* def_cfa_offset */ set_cfa_offset(run, (int64_t)read_uleb(code)); break;
     case 0x13: /* def_cfa_offset_sf */
         set_cfa_offset(run, scaled(run, (uint64_t)read_sleb(code)));
         break;
-    default: /* 0x0f: def_cfa_expression */
-        run->row.cfa = expression_column(run);
+    default: /* 0x0f: def_cfa_expression */ run->row.cfa = expression_column(run);
     }
 }
 
@@ -524,39 +485,23 @@ static void execute_extended(struct run *run, uint8_t op)
     struct reader *code = &run->code;
 
     switch (op) {
-    case 0x00: /* nop */
-        break;
+    case 0x00: /* nop */ break;
     case 0x01: /* set_loc */
         run->location = read_pointer(code, run->entry->encoding, run->image->header);
         break;
-    case 0x02: /* advance_loc1, 2, 4 */
-        advance(run, read_u8(code));
-        break;
-    case 0x03:
-        advance(run, read_bytes(code, 2));
-        break;
-    case 0x04:
-        advance(run, read_u32(code));
-        break;
-    case 0x0a: /* remember_state */
-        remember(run);
-        break;
-    case 0x0b: /* restore_state */
-        recall(run);
-        break;
+    case 0x02: /* advance_loc1, 2, 4 */ advance(run, read_u8(code)); break;
+    case 0x03: advance(run, read_bytes(code, 2)); break;
+    case 0x04: advance(run, read_u32(code)); break;
+    case 0x0a: /* remember_state */ remember(run); break;
+    case 0x0b: /* restore_state */ recall(run); break;
     case 0x0c:
     case 0x0d:
     case 0x0e:
     case 0x0f:
     case 0x12:
-    case 0x13:
-        execute_cfa(run, op);
-        break;
-    case 0x2e: /* GNU_args_size */
-        read_uleb(code);
-        break;
-    default:
-        execute_column(run, op);
+    case 0x13: execute_cfa(run, op); break;
+    case 0x2e: /* GNU_args_size */ read_uleb(code); break;
+    default: execute_column(run, op);
     }
 }
 
@@ -567,19 +512,14 @@ static bool execute(struct run *run, struct reader code, uintptr_t pc)
     while (run->code.at < run->code.limit && run->location <= pc) {
         const uint8_t op = read_u8(&run->code);
         switch (op >> 6) {
-        case 1:
-            advance(run, op & 0x3f);
-            break;
+        case 1: advance(run, op & 0x3f); break;
         case 2: {
             const uint64_t factor = read_uleb(&run->code);
             set_column(&run->row, op & 0x3f, offset_column(run, scaled(run, factor)));
             break;
         }
-        case 3:
-            restore_column(run, op & 0x3f);
-            break;
-        default:
-            execute_extended(run, op);
+        case 3: restore_column(run, op & 0x3f); break;
+        default: execute_extended(run, op);
         }
     }
     return !run->code.is_bad;
@@ -605,8 +545,8 @@ static bool fits_int16(int64_t number)
 
 static struct cfi_rule rule_of_cfa(const struct term *cfa)
 {
-    const bool has_parts = cfa->is_deref || (cfa->reg != REG_SP && cfa->reg != REG_BP &&
-                                             cfa->reg != REG_BX);
+    const bool has_parts =
+        cfa->is_deref || (cfa->reg != REG_SP && cfa->reg != REG_BP && cfa->reg != REG_BX);
     const int64_t inner = cfa->is_deref ? cfa->inner : cfa->reg;
     struct cfi_rule rule = unknown;
 
@@ -637,23 +577,22 @@ static struct place place_of(const struct cfi_image *image, const struct column 
 
     switch (column->kind) {
     case COLUMN_SAME:
-    case COLUMN_UNDEFINED: /* nobody will miss it */
-        return (struct place){.is_known = true};
+    case COLUMN_UNDEFINED: /* nobody will miss it */ return (struct place){.is_known = true};
     case COLUMN_OFFSET:
         return (struct place){.is_known = true, .is_saved = true, .offset = column->offset};
     case COLUMN_EXPRESSION:
         if (!evaluate(expression_of(image, column), pc, &at) || at.is_deref)
             return (struct place){0};
         if (at.reg == cfa->reg && !cfa->is_deref)
-            return (struct place){
-                .is_known = true, .is_saved = true,
-                .offset = (int64_t)((uint64_t)at.number - (uint64_t)cfa->number)};
+            return (struct place){.is_known = true,
+                                  .is_saved = true,
+                                  .offset =
+                                      (int64_t)((uint64_t)at.number - (uint64_t)cfa->number)};
         if (at.reg == REG_BP)
             return (struct place){
                 .is_known = true, .is_saved = true, .is_at_bp = true, .offset = at.number};
         return (struct place){0};
-    default:
-        return (struct place){0};
+    default: return (struct place){0};
     }
 }
 
@@ -714,7 +653,8 @@ static struct cfi_rule rule_of_row(const struct cfi_image *image, const struct r
 /* ---- CIE and FDE ---- */
 
 /* The entry at `at`, without its length; `ret_id` is the word that tells a CIE from an FDE. */
-static struct reader read_entry(const struct cfi_image *image, const uint8_t *at, uint32_t *ret_id)
+static struct reader read_entry(const struct cfi_image *image, const uint8_t *at,
+                                uint32_t *ret_id)
 {
     struct reader all = {at, image->limit, false};
     struct reader bad = {at, at, true};
@@ -737,24 +677,16 @@ static void read_augmentation(struct reader *r, const char *letters, struct entr
 
     for (const char *c = letters + 1; *c && !r->is_bad; c++) {
         switch (*c) {
-        case 'R':
-            entry->encoding = read_u8(r);
-            break;
-        case 'L':
-            read_u8(r);
-            break;
+        case 'R': entry->encoding = read_u8(r); break;
+        case 'L': read_u8(r); break;
         case 'P':
             encoding = read_u8(r);
             if (encoding != PE_OMIT)
                 read_pointer(r, encoding & (uint8_t)~PE_INDIRECT, image->header);
             break;
-        case 'S':
-            entry->is_signal_frame = true;
-            break;
-        case 'B':
-            break;
-        default: /* what follows cannot be read, but can be skipped */
-            return;
+        case 'S': entry->is_signal_frame = true; break;
+        case 'B': break;
+        default: /* what follows cannot be read, but can be skipped */ return;
         }
     }
 }
@@ -853,7 +785,7 @@ static bool read_header(const uint8_t *at, const uint8_t *limit, struct header *
     *ret_header = (struct header){0};
     if (version != 1 || frames_encoding == PE_OMIT)
         return false;
-    ret_header->frames = (const uint8_t *)read_pointer(&r, frames_encoding, at); // NOLINT
+    ret_header->frames = (const uint8_t *)read_pointer(&r, frames_encoding, at);  // NOLINT
     if (count_encoding == PE_OMIT || table_encoding != PE_DATAREL_SDATA4)
         return !r.is_bad;
     const uint64_t n = read_pointer(&r, count_encoding, at);
@@ -896,7 +828,7 @@ static const uint8_t *search_table(const struct cfi_image *image, const struct h
     if (!low)
         return NULL;
     const int64_t fde = table_word(header->table, 2 * low - 1);
-    return (const uint8_t *)((uintptr_t)image->header + (uintptr_t)fde); // NOLINT
+    return (const uint8_t *)((uintptr_t)image->header + (uintptr_t)fde);  // NOLINT
 }
 
 static bool covers(const struct entry *entry, uintptr_t pc)

@@ -15,22 +15,23 @@
 
 /* One loaded object's tables. */
 struct cfi_image {
-    const uint8_t *header, *header_limit; /* .eh_frame_hdr, and the end of what is readable there */
-    const uint8_t *low, *limit;           /* readable bytes around .eh_frame */
+    const uint8_t *header,
+        *header_limit;          /* .eh_frame_hdr, and the end of what is readable there */
+    const uint8_t *low, *limit; /* readable bytes around .eh_frame */
 };
 
 enum cfi_cfa {
-    CFI_NONE,       /* no FDE covers the pc */
-    CFI_UNKNOWN,    /* there is one, but it is corrupt or not expressible */
-    CFI_END,        /* outermost frame */
-    CFI_SIGNAL,     /* rsp points to the kernel's ucontext */
-    CFI_GUESS,      /* not from tables: try a frame pointer */
-    CFI_SP,         /* rsp + cfa_offset */
-    CFI_BP,         /* rbp + cfa_offset */
-    CFI_BX,         /* rbx + cfa_offset */
-    CFI_SP_DEREF,   /* *(rsp + cfi_inner()) + cfi_outer() */
-    CFI_BP_DEREF,   /* *(rbp + cfi_inner()) + cfi_outer() */
-    CFI_REGISTER,   /* register number cfi_inner(), + cfi_outer(); at interrupted instructions */
+    CFI_NONE,     /* no FDE covers the pc */
+    CFI_UNKNOWN,  /* there is one, but it is corrupt or not expressible */
+    CFI_END,      /* outermost frame */
+    CFI_SIGNAL,   /* rsp points to the kernel's ucontext */
+    CFI_GUESS,    /* not from tables: try a frame pointer */
+    CFI_SP,       /* rsp + cfa_offset */
+    CFI_BP,       /* rbp + cfa_offset */
+    CFI_BX,       /* rbx + cfa_offset */
+    CFI_SP_DEREF, /* *(rsp + cfi_inner()) + cfi_outer() */
+    CFI_BP_DEREF, /* *(rbp + cfi_inner()) + cfi_outer() */
+    CFI_REGISTER, /* register number cfi_inner(), + cfi_outer(); at interrupted instructions */
 };
 
 enum {
@@ -41,8 +42,8 @@ enum {
 };
 
 struct cfi_rule {
-    uint8_t cfa;   /* enum cfi_cfa */
-    uint8_t flags; /* CFI_SAVED_... */
+    uint8_t cfa;                 /* enum cfi_cfa */
+    uint8_t flags;               /* CFI_SAVED_... */
     int8_t bp_offset, bx_offset; /* in units of 8 bytes */
     int32_t cfa_offset;
 };

@@ -303,7 +303,7 @@ static void record_deep(void *arg)
 static void take_sample(struct sample *sample)
 {
     const bool is_deep = load_relaxed(&depth_max) + STACK_OWN_FRAMES > SHALLOW_FRAMES;
-    const size_t room = STACK_CAPTURE_BYTES +
+    const size_t room = stack_capture_bytes() +
                         sizeof(uintptr_t) * (is_deep ? DEEP_FRAMES : SHALLOW_FRAMES);
 
     if (!guard_enter()) {

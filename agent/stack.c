@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "agent/thread.h"
+#include "agent/unwind.h"
 #include "base/arena.h"
 #include "base/atomic.h"
 #include "base/compiler.h"
@@ -13,15 +14,22 @@
 
 /* ---- capture ---- */
 
-static int (*unwind)(void **ret_pcs, int max);
+static int (*backtrace_by_libunwind)(void **ret_pcs, int max);
 
 int stack_init(void)
 {
+    unwind_init();
+    if (unwind_is_supported())
+        return 0;
     void *library = dlopen("libunwind.so.8", RTLD_NOW | RTLD_LOCAL);
-
     if (library)
-        unwind = (int (*)(void **, int))dlsym(library, "unw_backtrace");
-    return unwind ? 0 : -ENOENT;
+        backtrace_by_libunwind = (int (*)(void **, int))dlsym(library, "unw_backtrace");
+    return backtrace_by_libunwind ? 0 : -ENOENT;
+}
+
+size_t stack_capture_bytes(void)
+{
+    return unwind_is_supported() ? 4 << 10 : 8 << 10;
 }
 
 static bool is_own(uintptr_t pc)
@@ -33,23 +41,26 @@ static bool is_own(uintptr_t pc)
 }
 
 /* libunwind may open files when a frame has no unwind table: no cancellation may act there. */
-static size_t unwind_uncancelled(void **pcs, size_t max)
+static COLD size_t capture_by_libunwind(uintptr_t *ret_pcs, size_t max)
 {
     int state;
 
+    if (!backtrace_by_libunwind)
+        return 0;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-    const int n = unwind(pcs, (int)max);
+    const int n = backtrace_by_libunwind((void **)ret_pcs, (int)max);
     pthread_setcancelstate(state, NULL);
     return n > 0 ? (size_t)n : 0;
 }
 
 size_t stack_capture(uintptr_t *ret_pcs, size_t max, bool *ret_truncated)
 {
-    *ret_truncated = false;
-    if (!unwind)
-        return 0;
-    const size_t n = unwind_uncancelled((void **)ret_pcs, max + STACK_OWN_FRAMES);
+    const size_t n = likely(unwind_is_supported())
+                         ? unwind_walk(unwind_here(), ret_pcs, max + STACK_OWN_FRAMES)
+                         : capture_by_libunwind(ret_pcs, max + STACK_OWN_FRAMES);
     size_t kept = 0;
+
+    *ret_truncated = false;
     for (size_t i = 0; i < n && ret_pcs[i]; i++) {
         if (is_own(ret_pcs[i]))
             continue;
@@ -60,6 +71,24 @@ size_t stack_capture(uintptr_t *ret_pcs, size_t max, bool *ret_truncated)
         ret_pcs[kept++] = ret_pcs[i];
     }
     return kept;
+}
+
+bool stack_is_nested(void)
+{
+    enum { FRAMES_MAX = 256 };
+    uintptr_t pcs[FRAMES_MAX];
+    bool program_was_seen = false;
+
+    if (!unwind_is_supported())
+        return true;
+    const size_t n = unwind_walk(unwind_here(), pcs, FRAMES_MAX);
+    for (size_t i = 0; i < n; i++) {
+        if (!is_own(pcs[i]))
+            program_was_seen = true;
+        else if (program_was_seen)
+            return true;
+    }
+    return n == FRAMES_MAX;
 }
 
 /* ---- room ---- */

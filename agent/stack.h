@@ -1,8 +1,9 @@
 /* stack - the calling thread's stack: capturing its frames, and having room on it.
  *
- * Capture is libunwind's unw_backtrace, loaded with dlopen(RTLD_LOCAL) so that its _Unwind_*
- * symbols never take over the program's exceptions; 6-8 ns a frame when warm.  Frames of the agent itself
- * are cut off.  Without libunwind every stack is empty, which is said once.
+ * Capture is the frame-rule engine (unwind.h).  Where that cannot work (another machine, a glibc before
+ * 2.35) it is libunwind's unw_backtrace, loaded with dlopen(RTLD_LOCAL) so that its _Unwind_* symbols never
+ * take over the program's exceptions; where that is missing too every stack is empty, which is said
+ * once.  Frames of the agent itself are cut off.
  *
  * The unwinder needs some kilobytes.  A thread that has them works where it is; one that does not
  * (16 KiB stacks, nearly full ones) moves to a scratch stack of the agent for the moment, with all
@@ -20,17 +21,22 @@ enum {
     STACK_DEPTH_MAX = 1024,
     /* Frames of the agent between the unwinder and the program: a buffer needs room for them. */
     STACK_OWN_FRAMES = 12,
-    /* Stack that stack_capture() takes, without the caller's buffer and a signal that comes. */
-    STACK_CAPTURE_BYTES = 8 << 10,
 };
 
-/* Loads the unwinder. Not signal-safe: from the constructor. 0, or -ENOENT: no libunwind. */
+/* Prepares the engine, or loads libunwind. From the constructor. 0, or -ENOENT: there is none. */
 int stack_init(void);
 
 /* Return addresses of the calling thread, innermost first, without frames of the agent: at most
  * `max` (<= STACK_DEPTH_MAX) in a buffer of max + STACK_OWN_FRAMES.  *ret_truncated says that
  * outer ones were left out. */
 size_t stack_capture(uintptr_t *ret_pcs, size_t max, bool *ret_truncated);
+
+/* True when the calling thread is inside the agent twice: below its present frames there are the program's
+ * and then the agent's again, which a signal interrupted.  Where it cannot tell: true. */
+bool stack_is_nested(void);
+
+/* Stack that stack_capture() takes, without the caller's buffer and a signal that comes. */
+size_t stack_capture_bytes(void);
 
 /* Calls work(arg) where there are `room_bytes` (< 48 KiB) of stack: here, or on a scratch stack.
  * False when neither has room: work was not called. */

@@ -90,7 +90,7 @@ static void cache_put(uintptr_t pc, uint64_t key, struct cfi_rule rule)
 
 void unwind_init(void)
 {
-    if (_dl_find_object) // NOLINT
+    if (_dl_find_object)  // NOLINT
         slots = arena_map(N_SLOTS * sizeof *slots);
 }
 
@@ -145,8 +145,8 @@ static bool image_of(const struct dl_find_object *object, struct cfi_image *ret_
     *ret_image = (struct cfi_image){
         .header = header,
         .header_limit = header_limit,
-        .low = (const uint8_t *)tables.low,     // NOLINT
-        .limit = (const uint8_t *)tables.limit, // NOLINT
+        .low = (const uint8_t *)tables.low,      // NOLINT
+        .limit = (const uint8_t *)tables.limit,  // NOLINT
     };
     return tables.limit != 0;
 }
@@ -189,7 +189,7 @@ struct walk {
     uint64_t epoch_bits; /* of the cache's keys */
     const greg_t *regs;  /* of an interrupted instruction; NULL: not at one, or not known */
     bool is_exact;
-    bool is_guessed;     /* since a guess nothing that is found out is told to the thread */
+    bool is_guessed; /* since a guess nothing that is found out is told to the thread */
 };
 
 static inline struct cfi_rule rule_at(const struct walk *w)
@@ -232,7 +232,7 @@ static inline bool can_read(struct walk *w, uintptr_t at)
 /* Words of other frames, whatever they are to the compiler and to the sanitizers. */
 static inline __attribute__((no_sanitize("address", "thread"))) uintptr_t word_at(uintptr_t at)
 {
-    return *(const volatile uintptr_t *)at; // NOLINT
+    return *(const volatile uintptr_t *)at;  // NOLINT
 }
 
 /* Begins on the stack around `sp`: the thread's known one, or the page there. */
@@ -266,7 +266,8 @@ static bool is_code(uintptr_t pc)
 {
     struct dl_find_object object;
 
-    return _dl_find_object((void *)pc, &object) == 0 && segment_of(&object, pc, PF_X).limit != 0;
+    return _dl_find_object((void *)pc, &object) == 0 &&
+           segment_of(&object, pc, PF_X).limit != 0;
 }
 
 /* From an interrupted leaf without tables to its caller, or by the frame pointer. */
@@ -289,7 +290,7 @@ static COLD bool step_by_guess(struct walk *w)
 
 static COLD bool step_out_of_handler(struct walk *w)
 {
-    const ucontext_t *context = (const void *)w->sp; // NOLINT
+    const ucontext_t *context = (const void *)w->sp;  // NOLINT
 
     if (!can_read(w, (uintptr_t)(&context->uc_mcontext.gregs[NGREG]) - sizeof(greg_t)))
         return false;
@@ -318,27 +319,24 @@ static COLD uintptr_t rare_cfa(struct walk *w, struct cfi_rule rule)
     const uintptr_t at = base + (uintptr_t)cfi_inner(rule);
 
     switch (rule.cfa) {
-    case CFI_BX:
-        return w->bx + (uintptr_t)rule.cfa_offset;
-    case CFI_REGISTER:
-        return register_of(w, cfi_inner(rule)) + (uintptr_t)cfi_outer(rule);
+    case CFI_BX: return w->bx + (uintptr_t)rule.cfa_offset;
+    case CFI_REGISTER: return register_of(w, cfi_inner(rule)) + (uintptr_t)cfi_outer(rule);
     case CFI_SP_DEREF:
     case CFI_BP_DEREF:
         return at % sizeof(uintptr_t) == 0 && can_read(w, at)
                    ? word_at(at) + (uintptr_t)cfi_outer(rule)
                    : 0;
-    default: /* CFI_END, CFI_UNKNOWN */
-        return 0;
+    default: return 0; /* CFI_END, CFI_UNKNOWN */
     }
 }
 
-/* A caller's frame lies above; only our own switch of stacks leads elsewhere. */
+/* A caller's frame lies above; only our own switch of stacks leads elsewhere, up or down. */
 static COLD bool changes_stack(struct walk *w, uintptr_t cfa)
 {
     extern const char stack_switch_return[] __attribute__((visibility("hidden")));
 
     return w->pc == (uintptr_t)stack_switch_return && cfa > 2 * sizeof(uintptr_t) &&
-           enter_stack(w, cfa - 2 * sizeof(uintptr_t));
+           enter_stack(w, cfa - 2 * sizeof(uintptr_t)) && can_read(w, cfa - sizeof(uintptr_t));
 }
 
 static uintptr_t slot_address(uintptr_t base, int slot)
@@ -358,9 +356,10 @@ static bool step_to(struct walk *w, struct cfi_rule rule, uintptr_t cfa)
 {
     const uintptr_t base = rule.flags & CFI_SAVED_AT_BP ? w->bp : cfa;
 
-    if ((cfa <= w->sp && !changes_stack(w, cfa)) || cfa % sizeof(uintptr_t) != 0)
+    if (unlikely(cfa <= w->sp || !can_read(w, cfa - sizeof(uintptr_t))) &&
+        !changes_stack(w, cfa))
         return false;
-    if (!can_read(w, cfa - sizeof(uintptr_t)))
+    if (unlikely(cfa % sizeof(uintptr_t) != 0))
         return false;
     w->pc = word_at(cfa - sizeof(uintptr_t));
     if (rule.flags & CFI_SAVED_BX)
@@ -378,20 +377,11 @@ static inline bool step(struct walk *w)
     bool is_done;
 
     switch (rule.cfa) {
-    case CFI_SP:
-        is_done = step_to(w, rule, w->sp + (uintptr_t)rule.cfa_offset);
-        break;
-    case CFI_BP:
-        is_done = step_to(w, rule, w->bp + (uintptr_t)rule.cfa_offset);
-        break;
-    case CFI_GUESS:
-        is_done = step_by_guess(w);
-        break;
-    case CFI_SIGNAL:
-        w->is_exact = true;
-        return step_out_of_handler(w);
-    default:
-        is_done = step_to(w, rule, rare_cfa(w, rule));
+    case CFI_SP: is_done = step_to(w, rule, w->sp + (uintptr_t)rule.cfa_offset); break;
+    case CFI_BP: is_done = step_to(w, rule, w->bp + (uintptr_t)rule.cfa_offset); break;
+    case CFI_GUESS: is_done = step_by_guess(w); break;
+    case CFI_SIGNAL: w->is_exact = true; return step_out_of_handler(w);
+    default: is_done = step_to(w, rule, rare_cfa(w, rule));
     }
     w->is_exact = rule.cfa != CFI_GUESS && rule.flags & CFI_INTERRUPTED;
     w->regs = NULL;

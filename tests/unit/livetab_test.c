@@ -122,7 +122,7 @@ static void put_again_at_random(void)
 
 TEST(an_address_given_out_again_is_replaced_whatever_came_and_went_meanwhile)
 {
-    TODO("livetab_put() looks for the old one in the newest level only");
+    TODO("livetab_put() takes the first free place before it has looked at all");
     in_child(put_again_at_random);
 }
 

@@ -187,7 +187,8 @@ OVER_ALIGNED(over_aligned, )
 OVER_ALIGNED(over_aligned_unoptimized, OPTIMIZED("O0"))
 OVER_ALIGNED(over_aligned_with_frame_pointer, OPTIMIZED("O2,no-omit-frame-pointer"))
 
-static NOINLINE int aligned_with_arguments(int a, int b, int c, int d, int e, int f, int g, int h)
+static NOINLINE int aligned_with_arguments(int a, int b, int c, int d, int e, int f, int g,
+                                           int h)
 {
     volatile char local[128] ALIGNED(128);
 
@@ -389,19 +390,21 @@ TEST(the_agent_may_change_stacks)
 
     if (!has_oracle())
         return;
-    stack_call_on(scratch, sizeof scratch, on_scratch, (void *)(uintptr_t)"from a scratch stack");
+    stack_call_on(scratch, sizeof scratch, on_scratch,
+                  (void *)(uintptr_t) "from a scratch stack");
     CHECK(n_frames_seen > 6);
 }
 
 /* push %rbp; mov %rsp, %rbp; mov %rdi, %rax; mov %rsi, %rdi; call *%rax; pop %rbp; ret */
-static const uint8_t jit_code[] = {0x55, 0x48, 0x89, 0xe5, 0x48, 0x89, 0xf8, 0x48,
-                                   0x89, 0xf7, 0xff, 0xd0, 0x5d, 0xc3};
+static const uint8_t jit_code[] = {0x55, 0x48, 0x89, 0xe5, 0x48, 0x89, 0xf8,
+                                   0x48, 0x89, 0xf7, 0xff, 0xd0, 0x5d, 0xc3};
 
 TEST(code_without_tables_is_passed_by_frame_pointer)
 {
     if (!has_oracle())
         return;
-    uint8_t *code = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *code =
+        mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     memcpy(code, jit_code, sizeof jit_code);
     CHECK(mprotect(code, PAGE, PROT_READ | PROT_EXEC) == 0);
     void (*call)(void (*)(const char *), const char *) = (void *)code;
@@ -461,7 +464,12 @@ TEST(interrupted_anywhere)
 {
     if (!has_oracle() || HAS_ASAN)
         return;
-    const struct itimerval every = {{0, 700}, {0, 700}}, off = {{0, 0}, {0, 0}};
+    const struct itimerval every =
+                               {
+                                   {0, 700},
+                                   {0, 700}
+    },
+                           off = {{0, 0}, {0, 0}};
     n_compared = n_different = n_shown = 0;
     handle(SIGALRM, (void *)compare_interrupted, SA_SIGINFO);
     setitimer(ITIMER_REAL, &every, NULL);
@@ -530,17 +538,12 @@ static uint64_t random_next(void)
 static uintptr_t garbage(const char *room, size_t size)
 {
     switch (random_next() % 6) {
-    case 0:
-        return (uintptr_t)qsort + random_next() % 4096;
-    case 1:
-        return (uintptr_t)recurse + random_next() % 1024;
+    case 0: return (uintptr_t)qsort + random_next() % 4096;
+    case 1: return (uintptr_t)recurse + random_next() % 1024;
     case 2:
-    case 3:
-        return (uintptr_t)room + random_next() % (size + PAGE);
-    case 4:
-        return random_next() % 100;
-    default:
-        return random_next();
+    case 3: return (uintptr_t)room + random_next() % (size + PAGE);
+    case 4: return random_next() % 100;
+    default: return random_next();
     }
 }
 
@@ -549,7 +552,8 @@ TEST(corrupt_stacks_end_walks)
     enum { N_PAGES = 3, N_WORDS = N_PAGES * PAGE / 8 };
     uintptr_t pcs[DEPTH];
     size_t n_frames = 0;
-    char *room = mmap(NULL, (N_PAGES + 2) * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *room =
+        mmap(NULL, (N_PAGES + 2) * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     uintptr_t *words = (uintptr_t *)(room + PAGE);
 
     CHECK(mprotect(words, N_PAGES * PAGE, PROT_READ | PROT_WRITE) == 0);
@@ -631,7 +635,8 @@ static void try_all(const struct cfi_image *image, struct corpus *ret_corpus)
     memcpy(&n, image->header + 8, sizeof n);
     for (uint32_t i = 0; i + 1 < n; i++) {
         const uintptr_t start = (uintptr_t)image->header + (uintptr_t)table_word(table, 2 * i);
-        const uintptr_t end = (uintptr_t)image->header + (uintptr_t)table_word(table, 2 * i + 2);
+        const uintptr_t end =
+            (uintptr_t)image->header + (uintptr_t)table_word(table, 2 * i + 2);
         const uintptr_t every = (end - start) / 40 + 1;
         for (uintptr_t pc = start; pc < end; pc += every) {
             ret_corpus->n_rules++;
@@ -654,8 +659,8 @@ static void try_file(const char *path)
     const Elf64_Phdr *segments = (const void *)(file + elf->e_phoff);
     for (int i = 0; i < elf->e_phnum; i++) {
         if (segments[i].p_type == PT_GNU_EH_FRAME) {
-            const struct cfi_image image = {file + segments[i].p_offset, file + st.st_size, file,
-                                            file + st.st_size};
+            const struct cfi_image image = {file + segments[i].p_offset, file + st.st_size,
+                                            file, file + st.st_size};
             try_all(&image, &corpus);
         }
     }
@@ -716,7 +721,8 @@ static void measure_cold(void)
             from.pc = code + i * 37 * 16 % 1000003;
             sink += (unsigned)unwind_walk(from, &pc, 1);
         }
-        printf("# cold, %s: %.0f ns a rule\n", round ? "tables in the cache" : "tables not touched yet",
+        printf("# cold, %s: %.0f ns a rule\n",
+               round ? "tables in the cache" : "tables not touched yet",
                (double)(now_ns() - start_ns) / N_PLACES);
     }
 }
