@@ -682,11 +682,11 @@ static void read_augmentation(struct reader *r, const char *letters, struct entr
         case 'P':
             encoding = read_u8(r);
             if (encoding != PE_OMIT)
-                read_pointer(r, encoding & (uint8_t)~PE_INDIRECT, image->header);
+                read_pointer(r, encoding % PE_INDIRECT, image->header);
             break;
         case 'S': entry->is_signal_frame = true; break;
         case 'B': break;
-        default: /* what follows cannot be read, but can be skipped */ return;
+        default: return; /* what follows cannot be read, but is skipped with the block */
         }
     }
 }
