@@ -12,9 +12,6 @@
 #include "base/real.h"
 #include "base/text.h"
 
-_Atomic uint8_t heap_filter[1 << HEAP_FILTER_BITS];
-_Atomic size_t heap_filter_mask = ((size_t)1 << HEAP_FILTER_BITS) - 1;
-
 static struct livetab live;
 static const char *note; /* what the profile cannot see; NULL: nothing */
 
@@ -74,30 +71,31 @@ static struct sampler_weight value_weight(uint64_t value)
 
 /* ---- the page filter ---- */
 
-enum { STICKY = 255 };
+enum { STICKY = 255, FILTER_PAGES = 1 << HEAP_FILTER_BITS };
 
+static _Atomic uint8_t filter[FILTER_PAGES];
+static uint8_t all_ones[FILTER_PAGES]; /* filled, and so taking memory, at rate 1 only */
 static _Atomic bool filter_is_kept = true; /* false at rate 1 */
-static _Atomic bool page_0_was_used;       /* a live object shares filter[0] with rate 1's mark */
+
+const uint8_t *heap_filter = (const uint8_t *)(uintptr_t)filter;
 
 static size_t page_of(uintptr_t address)
 {
-    return address >> HEAP_PAGE_BITS & ((1 << HEAP_FILTER_BITS) - 1);
+    return (uint32_t)address >> HEAP_PAGE_BITS;
 }
 
 static void filter_add(uintptr_t address)
 {
-    _Atomic uint8_t *count = &heap_filter[page_of(address)];
+    _Atomic uint8_t *count = &filter[page_of(address)];
     uint8_t seen = load_relaxed(count);
 
-    if (page_of(address) == 0)
-        store_relaxed(&page_0_was_used, true);
     while (seen != STICKY && !cas_relaxed(count, &seen, (uint8_t)(seen + 1)))
         ;
 }
 
 static void filter_remove(uintptr_t address)
 {
-    _Atomic uint8_t *count = &heap_filter[page_of(address)];
+    _Atomic uint8_t *count = &filter[page_of(address)];
     uint8_t seen = load_relaxed(count);
 
     while (seen != STICKY && seen != 0 && !cas_relaxed(count, &seen, (uint8_t)(seen - 1)))
@@ -380,8 +378,8 @@ static void count_in_filter(const struct live *object, void *arg)
 /* Rate 1 needs no filter: first every free goes to the table, then objects come uncounted. */
 static void close_filter(void)
 {
-    store_release(&heap_filter[0], STICKY);
-    store_release(&heap_filter_mask, 0);
+    memset(all_ones, 1, sizeof all_ones);
+    __atomic_store_n(&heap_filter, all_ones, __ATOMIC_RELEASE);
     atomic_store_explicit(&filter_is_kept, false, memory_order_seq_cst);
 }
 
@@ -391,9 +389,7 @@ static void open_filter(void)
 {
     atomic_store_explicit(&filter_is_kept, true, memory_order_seq_cst);
     livetab_each(&live, clock_mono_s(), count_in_filter, NULL);
-    if (!load_relaxed(&page_0_was_used))
-        store_release(&heap_filter[0], 0);
-    store_release(&heap_filter_mask, ((size_t)1 << HEAP_FILTER_BITS) - 1);
+    __atomic_store_n(&heap_filter, (const uint8_t *)(uintptr_t)filter, __ATOMIC_RELEASE);
 }
 
 /* The index of the rate, added when it is new; RATES_MAX: no place. */
@@ -435,7 +431,7 @@ void heap_init(uint64_t rate_bytes)
 {
     /* Frees of the early pool must come to us, not to the real free. */
     for (size_t at = 0; at < EARLY_POOL_BYTES; at += (size_t)1 << HEAP_PAGE_BITS)
-        store_relaxed(&heap_filter[page_of((uintptr_t)early_pool + at)], STICKY);
+        store_relaxed(&filter[page_of((uintptr_t)early_pool + at)], STICKY);
     if (rate_bytes == 1)
         close_filter();
     switch_rate(find_rate(rate_bytes));

@@ -6,8 +6,8 @@
  *
  * The page filter: one counter per page of the address space modulo 4 GiB, +1 for each live sampled
  * object on the page, saturating at 255 (then it sticks).  free() of anything on a page with 0 is none
- * of ours.  At rate 1 every free is ours: the mask is 0 and filter[0] is 255, and the filter is not
- * kept up; heap_set_rate() rebuilds it before the mask opens again.
+ * of ours.  At rate 1 every free is ours: an array of ones takes the filter's place, which is not kept
+ * up meanwhile; heap_set_rate() completes it before it is looked at again.
  *
  * Counters only grow: allocated and freed, objects and bytes; in use is the difference.  The peak
  * is remembered lazily: when the total in use exceeds the last peak by 1/64 the peak's epoch rises, and
@@ -27,41 +27,42 @@
 #include "base/atomic.h"
 #include "base/compiler.h"
 
-enum { HEAP_FILTER_BITS = 20, HEAP_PAGE_BITS = 12 };
+enum { HEAP_PAGE_BITS = 12, HEAP_FILTER_BITS = 32 - HEAP_PAGE_BITS };
 
-HIDDEN extern _Atomic uint8_t heap_filter[1 << HEAP_FILTER_BITS];
-HIDDEN extern _Atomic size_t heap_filter_mask;
+/* Where the filter is: the counters, or at rate 1 as many bytes that are all set. */
+HIDDEN extern const uint8_t *heap_filter;
 
-/* ---- the miss path: 5 instructions for malloc, 7 for free, with the jump into the real one ---- */
+/* ---- the miss path: 7 instructions for malloc, 6 for free, with the jump into the real one ---- */
 
 /* True when this allocation reaches the thread's next sample (also on a thread's first call: the
- * countdown starts at 0; and at rate 1, where it stays 0).  A size of 0 counts as 1. */
+ * countdown starts at 0; and at rate 1, where it stays 0).  Then the countdown is left as it is, so that a
+ * siglongjmp before heap_on_due() does no harm.  A size of 0 counts as 1. */
 static inline bool heap_sample_due(size_t size)
 {
-#if defined(__x86_64__)
+    size_t left = thread_self.heap_left_bytes;
     bool due;
 
-    /* The compare sets the borrow for size 0: left -= size + (size == 0), in one access. */
+#if defined(__x86_64__)
+    /* The compare sets the borrow for size 0: left -= size + (size == 0). */
     __asm__("cmp $1, %[size]\n\tsbb %[size], %[left]"
-            : [left] "+m"(thread_self.heap_left_bytes), "=@ccbe"(due)
+            : [left] "+r"(left), "=@ccbe"(due)
             : [size] "r"(size));
-    return due;
 #else
-    const size_t left = thread_self.heap_left_bytes, counted = size + !size;
+    const size_t counted = size + !size;
 
-    thread_self.heap_left_bytes = left - counted;
-    return left <= counted;
+    due = left <= counted;
+    left -= counted;
 #endif
+    if (unlikely(due))
+        return true;
+    thread_self.heap_left_bytes = left;
+    return false;
 }
 
-/* False: `p` is surely not in the live table.  Plain loads, which compilers fold into the compare: what
- * they must see was written before `p` was given to this thread. */
+/* False: `p` is surely not in the live table.  The low 32 bits of the address, by pages. */
 static inline bool heap_may_be_tracked(const void *p)
 {
-    const size_t mask = *(const size_t *)(uintptr_t)&heap_filter_mask;
-    const uint8_t *filter = (const uint8_t *)(uintptr_t)heap_filter;
-
-    return filter[(uintptr_t)p >> HEAP_PAGE_BITS & mask] != 0;
+    return heap_filter[(uint32_t)(uintptr_t)p >> HEAP_PAGE_BITS] != 0;
 }
 
 /* ---- what the wrappers report; all keep errno, any context ---- */

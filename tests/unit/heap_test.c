@@ -36,9 +36,8 @@ static void allocate(void *p, size_t size)
 /* As heap_may_be_tracked(), but atomic: its plain loads are races to TSan. */
 static bool may_be_tracked(const void *p)
 {
-    const size_t mask = load_relaxed(&heap_filter_mask);
 
-    return load_relaxed(&heap_filter[(uintptr_t)p >> HEAP_PAGE_BITS & mask]) != 0;
+    return heap_may_be_tracked(p);
 }
 
 static void release(void *p)
@@ -362,8 +361,8 @@ static size_t n_counted_pages(void)
 {
     size_t n = 0;
 
-    for (size_t page = 0; page < COUNT_OF(heap_filter); page++)
-        n += load_relaxed(&heap_filter[page]) != 0 && !is_early_page(page);
+    for (size_t page = 0; page < (size_t)1 << HEAP_FILTER_BITS; page++)
+        n += heap_filter[page] != 0 && !is_early_page(page);
     return n;
 }
 
