@@ -150,6 +150,13 @@ static void scratch_put(int i)
     store_release(&scratches[i].is_used, 0); /* pairs with scratch_take */
 }
 
+bool stack_is_on_scratch(uintptr_t address)
+{
+    const uint32_t number = thread_self.scratch;
+
+    return number && address - (uintptr_t)load_relaxed(&scratches[number - 1].base) < SCRATCH_BYTES;
+}
+
 void stack_scratch_abandon(void)
 {
     if (thread_self.scratch)

@@ -48,6 +48,8 @@ void stack_call_on(char *base, size_t size, void (*work)(void *arg), void *arg);
 /* True when the aligned word around `address` can be read now. A system call. */
 bool stack_is_readable(uintptr_t address);
 
+/* True when the address lies on the scratch stack that the calling thread works on. */
+bool stack_is_on_scratch(uintptr_t address);
 /* Gives back the scratch stack that a siglongjmp left behind. */
 void stack_scratch_abandon(void);
 

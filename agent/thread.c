@@ -100,12 +100,14 @@ uint64_t thread_sum_dropped(enum thread_drop why)
 }
 
 /* Stacks grow down: when the caller's frame does not lie below the frame that raised the guard, that
- * frame is gone without having taken it down (siglongjmp), except on an alternate signal stack, whose
- * address says nothing.  A deeper caller looks whether the agent is still on its stack. */
+ * frame is gone without having taken it down (siglongjmp), except on a scratch stack or an alternate
+ * signal stack, whose addresses say nothing.  A deeper caller looks whether the agent is still on its stack. */
 static COLD bool guard_is_stale(uintptr_t frame)
 {
     stack_t alternate;
 
+    if (stack_is_on_scratch(frame))
+        return false;
     if (frame >= thread_self.guard_frame && sys_sigaltstack(NULL, &alternate) == 0 &&
         !(alternate.ss_flags & SS_ONSTACK))
         return true;

@@ -1,0 +1,300 @@
+#include "agent/thread.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "agent/process.h"
+#include "agent/stack.h"
+#include "base/arena.h"
+#include "tests/unit/help.h"
+
+static void set_up(void)
+{
+    arena_set_cap(64 << 20, 0);
+    process_init();
+}
+
+static size_t n_records(void)
+{
+    size_t n = 0;
+
+    for (const struct thread *t = thread_first(); t; t = t->next)
+        n++;
+    return n;
+}
+
+/* ---- records ---- */
+
+TEST_ALONE(a_thread_has_one_record_with_its_tid)
+{
+    set_up();
+    CHECK(thread_first() == NULL);
+    struct thread *thread = thread_record();
+    CHECK(thread && thread_record() == thread && thread_first() == thread);
+    CHECK_INT(load_relaxed(&thread->tid), syscall(SYS_gettid), "tid");
+    CHECK_INT(n_records(), 1, "records");
+}
+
+static struct thread *of_thread[THREADS_MAX];
+static pthread_barrier_t all_here;
+
+static void take_record(int i)
+{
+    of_thread[i] = thread_record();
+    pthread_barrier_wait(&all_here);
+}
+
+TEST_ALONE(living_threads_have_different_records)
+{
+    set_up();
+    pthread_barrier_init(&all_here, NULL, 8);
+    in_threads(8, take_record);
+    for (int i = 0; i < 8; i++) {
+        CHECK_AT_MOST(of_thread[i]->shard, THREAD_SHARDS - 1, "shard");
+        for (int k = 0; k < i; k++) {
+            CHECK(of_thread[i] != of_thread[k]);
+            CHECK(of_thread[i]->shard != of_thread[k]->shard);
+        }
+    }
+}
+
+static void *count_one_drop(void *arg)
+{
+    thread_count_drop(DROP_STACK_FULL);
+    add_relaxed(&thread_record()->n_kept, 2);
+    return arg;
+}
+
+TEST_ALONE(of_many_threads_one_after_another_few_records_remain_and_all_counts)
+{
+    enum { N = 20000 / SCALE };
+
+    set_up();
+    for (int i = 0; i < N; i++) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, count_one_drop, NULL)) {
+            FAIL("thread %d", i);
+            return;
+        }
+        pthread_join(thread, NULL);
+    }
+    /* A joined thread may be in the kernel for a moment yet. */
+    CHECK_AT_MOST(n_records(), 50, "records");
+    CHECK_INT(thread_sum_dropped(DROP_STACK_FULL), N, "drops");
+    CHECK_INT(thread_sum_dropped(DROP_OVERFLOW), 0, "other drops");
+    CHECK_INT(thread_sum_kept(), 2 * N, "kept");
+}
+
+static void start_and_join_many(int i)
+{
+    (void)i;
+    for (int k = 0; k < 1000 / SCALE; k++) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, count_one_drop, NULL))
+            abort();
+        pthread_join(thread, NULL);
+    }
+}
+
+TEST_ALONE(threads_that_start_at_once_never_share_a_record_and_lose_no_count)
+{
+    set_up();
+    in_threads(4, start_and_join_many);
+    CHECK_INT(thread_sum_dropped(DROP_STACK_FULL), 4 * (1000 / SCALE), "drops");
+    CHECK_INT(thread_sum_kept(), 8 * (1000 / SCALE), "kept");
+    CHECK_AT_MOST(n_records(), 100, "records");
+}
+
+TEST_ALONE(without_memory_a_thread_has_no_record_and_nothing_breaks)
+{
+    arena_set_cap(0, 0);
+    CHECK(thread_record() == NULL);
+    thread_count_drop(DROP_OVERFLOW);
+    CHECK_INT(thread_sum_dropped(DROP_OVERFLOW), 0, "drops");
+}
+
+TEST(every_drop_has_its_words)
+{
+    for (int why = 0; why < N_DROPS; why++) {
+        CHECK(thread_drop_text((enum thread_drop)why) != NULL);
+        for (int other = 0; other < why; other++)
+            CHECK(strcmp(thread_drop_text((enum thread_drop)why),
+                         thread_drop_text((enum thread_drop)other)) != 0);
+    }
+}
+
+/* ---- the guard ---- */
+
+NOINLINE static bool enter_deeper(int depth)
+{
+    volatile char frame[64];
+
+    frame[0] = 0;
+    return depth ? enter_deeper(depth - 1) && !frame[0] : guard_enter();
+}
+
+TEST_ALONE(the_guard_lets_in_once)
+{
+    set_up();
+    for (int i = 0; i < 3; i++) {
+        CHECK_INT(guard_enter(), true, "first");
+        CHECK_INT(enter_deeper(1), false, "second");
+        CHECK_INT(enter_deeper(100), false, "from far below");
+        guard_leave();
+    }
+    CHECK_INT(enter_deeper(5), true, "after it went down");
+    guard_leave();
+}
+
+static bool entered[THREADS_MAX];
+
+static void enter_and_stay(int i)
+{
+    entered[i] = guard_enter();
+    pthread_barrier_wait(&all_here);
+    guard_leave();
+}
+
+TEST_ALONE(each_thread_has_a_guard_of_its_own)
+{
+    set_up();
+    pthread_barrier_init(&all_here, NULL, 4);
+    in_threads(4, enter_and_stay);
+    for (int i = 0; i < 4; i++)
+        CHECK_INT(entered[i], true, "entered");
+}
+
+static sigjmp_buf before;
+
+static void jump_out(int number)
+{
+    (void)number;
+    siglongjmp(before, 1);
+}
+
+/* Enters, and a signal handler leaves from within the agent. */
+NOINLINE static void leave_by_siglongjmp(int depth)
+{
+    volatile char frame[256];
+
+    frame[0] = 0;
+    if (depth) {
+        leave_by_siglongjmp(depth - 1);
+    } else {
+        CHECK_INT(guard_enter(), true, "enter");
+        raise(SIGUSR1);
+    }
+    frame[0]++;
+}
+
+TEST_ALONE(a_guard_left_by_siglongjmp_is_found_stale)
+{
+    const struct sigaction action = {.sa_handler = jump_out};
+
+    set_up();
+    sigaction(SIGUSR1, &action, NULL);
+    for (int depth = 0; depth < 20; depth++) {
+        if (!sigsetjmp(before, 1))
+            leave_by_siglongjmp(depth);
+        CHECK_INT(guard_enter(), true, "from a shallower frame");
+        guard_leave();
+    }
+}
+
+/* A server that does this in a loop enters from the same depth each time. */
+TEST_ALONE(a_guard_left_by_siglongjmp_at_the_same_depth_is_found_stale)
+{
+    const struct sigaction action = {.sa_handler = jump_out};
+    volatile int n = 0;
+
+    set_up();
+    sigaction(SIGUSR1, &action, NULL);
+    while (n < 10) {
+        n = n + 1;
+        if (!sigsetjmp(before, 1))
+            leave_by_siglongjmp(3);
+    }
+}
+
+static bool entered_in_handler;
+
+static void enter_in_handler(int number)
+{
+    (void)number;
+    entered_in_handler = guard_enter();
+    if (entered_in_handler)
+        guard_leave();
+}
+
+/* Where the alternate stack lies says nothing, so both orders are tried. */
+TEST_ALONE(a_handler_on_an_alternate_stack_believes_the_guard)
+{
+    enum { SIZE = 256 << 10 };
+    const struct sigaction action = {.sa_handler = enter_in_handler, .sa_flags = SA_ONSTACK};
+    const uintptr_t places[] = {0x10000000000, 0x7f0000000000};
+
+    set_up();
+    sigaction(SIGUSR1, &action, NULL);
+    for (size_t i = 0; i < COUNT_OF(places); i++) {
+        void *memory = mmap((void *)places[i], SIZE, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        const stack_t alternate = {.ss_sp = memory, .ss_size = SIZE};
+        sigaltstack(&alternate, NULL);
+        entered_in_handler = true;
+        CHECK_INT(guard_enter(), true, "enter");
+        raise(SIGUSR1);
+        CHECK_INT(entered_in_handler, false, "entered in the handler");
+        guard_leave();
+        raise(SIGUSR1);
+        CHECK_INT(entered_in_handler, true, "entered in the handler when the guard is down");
+    }
+}
+
+/* ---- the guard on a scratch stack ---- */
+
+static bool entered_on_scratch;
+static uintptr_t scratch_frame;
+
+static void enter_on_scratch(void *arg)
+{
+    (void)arg;
+    scratch_frame = (uintptr_t)__builtin_frame_address(0);
+    entered_on_scratch = enter_deeper(2); /* as an allocation of the unwinder's would */
+}
+
+static void *work_on_a_small_stack(void *arg)
+{
+    CHECK_INT(guard_enter(), true, "enter");
+    CHECK_INT(stack_call_with_room(40 << 10, enter_on_scratch, arg), true, "room");
+    const uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+    CHECK(scratch_frame > frame || scratch_frame < frame - (20 << 10)); /* it was the scratch */
+    guard_leave();
+    return NULL;
+}
+
+/* A thread's stack is an mmapping like the scratch stack: either may be the higher one. */
+TEST_ALONE(on_a_scratch_stack_the_guard_is_believed)
+{
+    enum { SIZE = 24 << 10 };
+    const uintptr_t places[] = {0x10000000000, 0x7ffe00000000};
+
+    set_up();
+    if (WITH_TSAN || WITH_ASAN)
+        SKIP("sanitizers need more than 24 KiB of stack for a thread");
+    for (size_t i = 0; i < COUNT_OF(places); i++) {
+        pthread_attr_t attr;
+        pthread_t thread;
+        char *memory = mmap((void *)places[i], SIZE + 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
+                            -1, 0);
+        mprotect(memory + 4096, SIZE, PROT_READ | PROT_WRITE);
+        pthread_attr_init(&attr);
+        pthread_attr_setstack(&attr, memory + 4096, SIZE);
+        CHECK_INT(pthread_create(&thread, &attr, work_on_a_small_stack, NULL), 0, "thread");
+        pthread_join(thread, NULL);
+        if (entered_on_scratch)
+            FAIL("thread's stack at %" PRIxPTR ", scratch at %" PRIxPTR ": the guard let in twice",
+                 (uintptr_t)memory, scratch_frame);
+    }
+}
