@@ -1,0 +1,108 @@
+#include "agent/process.h"
+
+#include <sched.h>
+#include <signal.h>
+
+#include "base/clock.h"
+#include "tests/unit/help.h"
+
+TEST_ALONE(the_first_question_fills_the_page)
+{
+    const uint64_t before_ns = clock_wall_ns();
+
+    CHECK_INT(process_init(), 0, "init");
+    CHECK_INT(process_pid(), getpid(), "pid");
+    CHECK_INT(load_relaxed(&process_self()->n_snapshots), 0, "snapshots");
+    const uint64_t start_ns = load_relaxed(&process_self()->start_ns);
+    CHECK(start_ns >= before_ns && start_ns <= clock_wall_ns());
+    CHECK_INT(process_is_borrowed(), false, "borrowed");
+    CHECK(process_self() == process_self());
+}
+
+TEST_ALONE(it_works_before_init)
+{
+    CHECK_INT(process_pid(), getpid(), "pid");
+    CHECK_INT(process_is_borrowed(), false, "borrowed");
+}
+
+static void check_child(uint64_t parent_start_ns, int parent)
+{
+    CHECK_INT(process_is_borrowed(), false, "borrowed");
+    CHECK_INT(process_pid(), getpid(), "pid");
+    CHECK(process_pid() != parent);
+    CHECK_INT(load_relaxed(&process_self()->n_snapshots), 0, "snapshots");
+    CHECK(load_relaxed(&process_self()->start_ns) > parent_start_ns);
+    add_relaxed(&process_self()->n_snapshots, 3);
+}
+
+static void fork_and_check(int depth)
+{
+    const uint64_t start_ns = load_relaxed(&process_self()->start_ns);
+    const int parent = getpid();
+    int status;
+
+    fflush(stdout);
+    const pid_t child = fork();
+    if (child == 0) {
+        check_child(start_ns, parent);
+        if (depth)
+            fork_and_check(depth - 1);
+        fflush(stdout);
+        _exit(failures != 0);
+    }
+    waitpid(child, &status, 0);
+    CHECK_INT(status, 0, "child");
+}
+
+TEST_ALONE(a_forked_child_and_its_child_start_anew)
+{
+    process_init();
+    add_relaxed(&process_self()->n_snapshots, 5);
+    fork_and_check(2);
+    CHECK_INT(process_pid(), getpid(), "pid of the parent");
+    CHECK_INT(load_relaxed(&process_self()->n_snapshots), 5, "snapshots of the parent");
+}
+
+struct seen {
+    int pid, own_pid;
+    bool is_borrowed;
+};
+
+static int look(void *arg)
+{
+    struct seen *seen = arg;
+
+    *seen = (struct seen){process_pid(), getpid(), process_is_borrowed()};
+    return 0;
+}
+
+TEST_ALONE(a_child_in_its_parents_memory_is_borrowed)
+{
+    static char stack[64 << 10] ALIGNED(16);
+    struct seen seen = {0};
+    int status;
+
+    if (WITH_TSAN)
+        SKIP("TSan's runtime does not survive CLONE_VM");
+    process_init();
+    process_self();
+    const pid_t child = clone(look, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD, &seen);
+    waitpid(child, &status, 0);
+    CHECK_INT(status, 0, "child");
+    CHECK_INT(seen.own_pid, child, "pid that the kernel says");
+    CHECK_INT(seen.pid, getpid(), "pid of the page: the parent's");
+    CHECK_INT(seen.is_borrowed, true, "borrowed");
+    CHECK_INT(process_is_borrowed(), false, "borrowed in the parent");
+}
+
+static void ask(int i)
+{
+    (void)i;
+    CHECK_INT(process_pid(), getpid(), "pid");
+}
+
+TEST_ALONE(threads_that_ask_first_at_once_agree)
+{
+    process_init();
+    in_threads(8, ask);
+}
