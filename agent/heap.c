@@ -378,7 +378,8 @@ static void count_in_filter(const struct live *object, void *arg)
 /* Rate 1 needs no filter: first every free goes to the table, then objects come uncounted. */
 static void close_filter(void)
 {
-    memset(all_ones, 1, sizeof all_ones);
+    if (!all_ones[0]) /* later on other threads read it */
+        memset(all_ones, 1, sizeof all_ones);
     __atomic_store_n(&heap_filter, all_ones, __ATOMIC_RELEASE);
     atomic_store_explicit(&filter_is_kept, false, memory_order_seq_cst);
 }

@@ -36,8 +36,12 @@ static void allocate(void *p, size_t size)
 /* As heap_may_be_tracked(), but atomic: its plain loads are races to TSan. */
 static bool may_be_tracked(const void *p)
 {
-
+#if defined(__SANITIZE_THREAD__)
+    const uint8_t *filter = __atomic_load_n(&heap_filter, __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&filter[(uint32_t)(uintptr_t)p >> HEAP_PAGE_BITS], __ATOMIC_RELAXED) != 0;
+#else
     return heap_may_be_tracked(p);
+#endif
 }
 
 static void release(void *p)
