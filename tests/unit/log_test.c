@@ -72,6 +72,22 @@ TEST_ALONE(a_descriptor_2_that_became_something_else_is_not_written)
     close(file);
 }
 
+TEST_ALONE(another_file_on_the_same_device_is_not_stderr)
+{
+    const char *first = scratch_path("first"), *second = scratch_path("second");
+    const int saved = dup(2), log = open(first, O_CREAT | O_RDWR, 0600),
+              data = open(second, O_CREAT | O_RDWR, 0600);
+
+    dup2(log, 2);
+    log_init();
+    log_warn("heard");
+    dup2(data, 2);
+    log_warn("into somebody's data");
+    dup2(saved, 2);
+    CHECK_STR(read_file(first), "cprof: heard\n", "stderr");
+    CHECK_STR(read_file(second), "", "data file");
+}
+
 TEST_ALONE(stderr_that_was_closed_at_start_stays_silent)
 {
     const char *path = scratch_path("opened_as_2");

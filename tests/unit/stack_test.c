@@ -178,6 +178,9 @@ static void ask_for_room(void *arg)
     visit->result = stack_call_with_room(visit->room_bytes, see_frame, visit);
     CHECK_INT(errno, 4711, "errno");
     guard_leave();
+    sys_sigset after;
+    sys_sigmask(SIG_BLOCK, NULL, &after);
+    CHECK_HEX(after, 0, "blocked afterwards");
 }
 
 static bool is_near(uintptr_t x, uintptr_t y)
@@ -257,9 +260,6 @@ TEST_ALONE(without_room_the_work_is_done_on_a_scratch_stack_and_signals_wait)
     CHECK(!is_on_small_stack(visit.frame));
     CHECK(!is_near(visit.frame, (uintptr_t)__builtin_frame_address(0)));
     CHECK_HEX(visit.blocked | 1ull << (SIGKILL - 1) | 1ull << (SIGSTOP - 1), ~0ull, "blocked");
-    sys_sigset after;
-    sys_sigmask(SIG_BLOCK, NULL, &after);
-    CHECK_HEX(after, 0, "blocked afterwards");
     CHECK_INT(thread_self.scratch, 0, "scratch");
     /* Unwinders walk from the scratch stack to the small one. */
     CHECK_STR(name_at(0), "c", "frame 0");
