@@ -258,7 +258,8 @@ struct sample {
     uintptr_t *pcs;   /* depth_max + STACK_OWN_FRAMES */
 };
 
-static void record_sample(const struct sample *sample)
+/* Inlined, as each frame of our own costs a step of the walk. */
+static inline __attribute__((always_inline)) void record_sample(const struct sample *sample)
 {
     bool truncated;
     const size_t n = stack_capture(sample->pcs, load_relaxed(&depth_max), &truncated);
@@ -280,7 +281,7 @@ static void record_sample(const struct sample *sample)
 /* The buffer for the frames is the largest thing on the stack: two sizes of it. */
 enum { SHALLOW_FRAMES = 128 + STACK_OWN_FRAMES, DEEP_FRAMES = STACK_DEPTH_MAX + STACK_OWN_FRAMES };
 
-static void record_shallow(void *arg)
+static NOINLINE void record_shallow(void *arg)
 {
     uintptr_t pcs[SHALLOW_FRAMES];
     struct sample *sample = arg;
@@ -289,7 +290,7 @@ static void record_shallow(void *arg)
     record_sample(sample);
 }
 
-static void record_deep(void *arg)
+static NOINLINE void record_deep(void *arg)
 {
     uintptr_t pcs[DEEP_FRAMES];
     struct sample *sample = arg;
@@ -298,7 +299,7 @@ static void record_deep(void *arg)
     record_sample(sample);
 }
 
-static void take_sample(struct sample *sample)
+static inline __attribute__((always_inline)) void take_sample(struct sample *sample)
 {
     const bool is_deep = load_relaxed(&depth_max) + STACK_OWN_FRAMES > SHALLOW_FRAMES;
     const size_t room = stack_capture_bytes() +
@@ -308,7 +309,10 @@ static void take_sample(struct sample *sample)
         thread_count_drop(DROP_REENTRANT);
         return;
     }
-    if (!stack_call_with_room(room, is_deep ? record_deep : record_shallow, sample))
+    void (*record)(void *) = is_deep ? record_deep : record_shallow;
+    if (likely(stack_has_room(room)))
+        record(sample);
+    else if (!stack_call_on_scratch(record, sample))
         thread_count_drop(DROP_STACK_FULL);
     guard_leave();
 }

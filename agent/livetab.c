@@ -56,23 +56,25 @@ static uint64_t hash_address(uintptr_t address)
     return x ^ x >> 32;
 }
 
-/* The four cache lines in which an address may stand, in the order in which this thread tries them:
- * even and odd threads prefer different lines of a bucket, so that two threads rarely write to one. */
+/* The four cache lines in which an address may stand: two places in each half of the level.  Even threads
+ * begin with the lower half, odd ones with the upper, so that two threads write to lines far apart
+ * (neighbours would not do: processors fetch lines in pairs). */
 struct lines {
-    struct live_slot *slots[N_LINES];
+    struct live_slot *slots[N_LINES]; /* two of this thread's half, two of the other */
 };
 
 static struct lines find_lines(const struct live_level *level, uint64_t hash)
 {
-    const uint64_t n_buckets = load_relaxed(&level->n_buckets);
+    const uint64_t n_half = load_relaxed(&level->n_buckets);
     struct live_slot *slots = load_relaxed(&level->slots);
-    struct live_slot *a = slots + ((hash & 0xffffffff) * n_buckets >> 32) * BUCKET_SLOTS;
-    struct live_slot *b = slots + ((hash >> 32) * n_buckets >> 32) * BUCKET_SLOTS;
     const struct thread *thread = thread_self.record;
-    const size_t mine = thread && thread->shard % 2 ? LINE_SLOTS : 0;
-    const size_t other = LINE_SLOTS - mine;
+    const size_t upper = n_half * LINE_SLOTS;
+    const size_t mine = thread && thread->shard % 2 ? upper : 0, other = upper - mine;
+    const size_t a = ((hash & 0xffffffff) * n_half >> 32) * LINE_SLOTS;
+    const size_t b = ((hash >> 32) * n_half >> 32) * LINE_SLOTS;
 
-    return (struct lines){{a + mine, b + mine, a + other, b + other}};
+    return (struct lines){{slots + mine + a, slots + mine + b, slots + other + a,
+                           slots + other + b}};
 }
 
 /* ---- growing ---- */
@@ -123,19 +125,44 @@ static void fill(struct live_slot *slot, uint64_t key, uint64_t value)
     atomic_store_explicit(&slot->key, key, memory_order_seq_cst);
 }
 
-/* LIVETAB_FULL: this line has no place. */
-static enum livetab_put put_into(struct live_slot *line, uint64_t key, uint64_t value,
-                                 uint64_t *ret_old)
+/* True when the line holds the key's address already: its free was not seen. */
+static bool replace_in(struct live_slot *line, uint64_t key, uint64_t value, uint64_t *ret_old)
 {
     for (int i = 0; i < LINE_SLOTS; i++) {
         uint64_t seen = load_relaxed(&line[i].key);
-        const bool is_same = (seen ^ key) >> LIVETAB_BIRTH_BITS == 0; /* its free was not seen */
-        if ((seen != FREE && !is_same) || !cas_acq_rel(&line[i].key, &seen, CLAIMED))
-            continue;
-        if (is_same)
+        if ((seen ^ key) >> LIVETAB_BIRTH_BITS == 0 &&
+            cas_acq_rel(&line[i].key, &seen, CLAIMED)) {
             *ret_old = load_relaxed(&line[i].value);
-        fill(&line[i], key, value);
-        return is_same ? LIVETAB_REPLACED : LIVETAB_NEW;
+            fill(&line[i], key, value);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool put_into(struct live_slot *line, uint64_t key, uint64_t value)
+{
+    for (int i = 0; i < LINE_SLOTS; i++) {
+        uint64_t seen = load_relaxed(&line[i].key);
+        if (seen == FREE && cas_acq_rel(&line[i].key, &seen, CLAIMED)) {
+            fill(&line[i], key, value);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Lines are looked at for the same address up to the half in which there is a place: the other half
+ * is other threads' and costs too much to be read for that each time. */
+static enum livetab_put put_into_level(const struct lines *lines, uint64_t key, uint64_t value,
+                                       uint64_t *ret_old)
+{
+    for (int k = 0; k < N_LINES; k += 2) {
+        if (replace_in(lines->slots[k], key, value, ret_old) ||
+            replace_in(lines->slots[k + 1], key, value, ret_old))
+            return LIVETAB_REPLACED;
+        if (put_into(lines->slots[k], key, value) || put_into(lines->slots[k + 1], key, value))
+            return LIVETAB_NEW;
     }
     return LIVETAB_FULL;
 }
@@ -151,11 +178,9 @@ enum livetab_put livetab_put(struct livetab *table, uintptr_t address, uint64_t 
         const uint32_t n = load_acquire(&table->n_levels); /* pairs with grow's CAS */
         for (uint32_t i = n; i-- > 0;) {
             const struct lines lines = find_lines(&table->levels[i], hash);
-            for (int k = 0; k < N_LINES; k++) {
-                const enum livetab_put put = put_into(lines.slots[k], key, value, ret_old);
-                if (put != LIVETAB_FULL)
-                    return put;
-            }
+            const enum livetab_put put = put_into_level(&lines, key, value, ret_old);
+            if (put != LIVETAB_FULL)
+                return put;
         }
         if (!grow(table, n))
             return LIVETAB_FULL;

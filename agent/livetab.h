@@ -1,7 +1,7 @@
 /* livetab - the live objects: address -> one word, birth time.
  *
- * Levels of open-addressed buckets.  An address has two candidate buckets per level, two cache lines of
- * 4 slots each; it may stand in any slot of them, so removing is just emptying the slot: no tombstones, and the cost
+ * Levels of open-addressed cache lines of 4 slots.  An address has four candidate lines per level; it may
+ * stand in any slot of them, so removing is just emptying the slot: no tombstones, and the cost
  * of hit and miss does not depend on history.  When all candidates are full a level with half of the
  * size so far is added, which keeps the table at 16 bytes / load, below 32 bytes per live object.
  * Nothing ever moves.
@@ -44,7 +44,7 @@ struct livetab {
 
 enum livetab_put {
     LIVETAB_NEW,
-    LIVETAB_REPLACED, /* the address was there: *ret_old was never taken out */
+    LIVETAB_REPLACED, /* the address was found there: *ret_old was never taken out */
     LIVETAB_FULL,
     LIVETAB_ODD,      /* not a multiple of 8, or beyond 47 bits */
 };

@@ -80,9 +80,32 @@ struct record *record_intern(enum record_source source, struct stack *stack, uin
 
 /* ---- shards ---- */
 
+/* Shards of one number lie together: processors fetch cache lines in pairs, so a neighbour that belongs
+ * to another thread would be as bad as a shared line. */
+static struct shard *shard_alloc(uint32_t shard)
+{
+    enum { PAGE_BYTES = 4096 };
+    static _Atomic uintptr_t next[THREAD_SHARDS]; /* in a page of that number; at its end: used up */
+    uintptr_t at = load_relaxed(&next[shard]);
+
+    for (;;) {
+        if (at % PAGE_BYTES != 0) {
+            if (cas_acq_rel(&next[shard], &at, at + sizeof(struct shard)))
+                return (struct shard *)at;
+            continue;
+        }
+        char *page = arena_map(PAGE_BYTES); /* its first shard is ours */
+        if (!page)
+            return NULL;
+        if (cas_acq_rel(&next[shard], &at, (uintptr_t)page + sizeof(struct shard)))
+            return (struct shard *)page;
+        arena_unmap(page, PAGE_BYTES);
+    }
+}
+
 static COLD struct shard *add_shard(struct record *record, uint32_t shard)
 {
-    struct shard *none = NULL, *fresh = arena_alloc(sizeof *fresh);
+    struct shard *none = NULL, *fresh = shard_alloc(shard);
 
     if (!fresh)
         return &record->first;

@@ -107,12 +107,9 @@ bool stack_is_readable(uintptr_t address)
     return sys_sigmask(-1, (const sys_sigset *)(address & ~(uintptr_t)7), NULL) != -EFAULT;
 }
 
-/* True when [here - room, here] is stack.  What was found out is remembered per thread, so
- * a thread asks the kernel a few times in its life. */
-static bool has_room(uintptr_t here, size_t room)
+/* Asks for [here - room, here], page by page. */
+static COLD bool ask_for_room(uintptr_t here, size_t room)
 {
-    if (likely(here - room >= thread_self.stack_low && here < thread_self.stack_high))
-        return true;
     const uintptr_t low = (here - room) & ~(uintptr_t)(PAGE_BYTES - 1);
     for (uintptr_t page = here & ~(uintptr_t)(PAGE_BYTES - 1); page > low;) {
         page -= PAGE_BYTES;
@@ -125,6 +122,15 @@ static bool has_room(uintptr_t here, size_t room)
     if (!adjoins || here >= thread_self.stack_high)
         thread_self.stack_high = here + 1;
     return true;
+}
+
+/* What was found out is remembered per thread, so a thread asks the kernel a few times in its life. */
+bool stack_has_room(size_t room_bytes)
+{
+    const uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+
+    return likely(here - room_bytes >= thread_self.stack_low && here < thread_self.stack_high) ||
+           ask_for_room(here, room_bytes);
 }
 
 /* -1: all in use, or no memory. */
@@ -220,7 +226,7 @@ void stack_call_on(char *base, size_t size, void (*work)(void *arg), void *arg)
     stack_switch(base + size, work, arg);
 }
 
-static COLD bool call_on_scratch(void (*work)(void *arg), void *arg)
+COLD bool stack_call_on_scratch(void (*work)(void *arg), void *arg)
 {
     const sys_sigset all = ~(sys_sigset)0;
     sys_sigset old;
@@ -237,13 +243,5 @@ static COLD bool call_on_scratch(void (*work)(void *arg), void *arg)
     thread_self.scratch = 0;
     scratch_put(i);
     sys_sigmask(SIG_SETMASK, &old, NULL);
-    return true;
-}
-
-bool stack_call_with_room(size_t room_bytes, void (*work)(void *arg), void *arg)
-{
-    if (unlikely(!has_room((uintptr_t)__builtin_frame_address(0), room_bytes)))
-        return call_on_scratch(work, arg);
-    work(arg);
     return true;
 }

@@ -38,9 +38,12 @@ bool stack_is_nested(void);
 /* Stack that stack_capture() takes, without the caller's buffer and a signal that comes. */
 size_t stack_capture_bytes(void);
 
-/* Calls work(arg) where there are `room_bytes` (< 48 KiB) of stack: here, or on a scratch stack.
- * False when neither has room: work was not called. */
-bool stack_call_with_room(size_t room_bytes, void (*work)(void *arg), void *arg);
+/* True when the calling thread has `room_bytes` of stack left. */
+bool stack_has_room(size_t room_bytes);
+
+/* For a thread that has not: calls work(arg) on a scratch stack, with 48 KiB of room.  False when
+ * all are in use: work was not called. */
+bool stack_call_on_scratch(void (*work)(void *arg), void *arg);
 
 /* Calls work(arg) on the stack [base, base + size). */
 void stack_call_on(char *base, size_t size, void (*work)(void *arg), void *arg);

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/stack.h"
 #include "base/compiler.h"
 #include "tests/check.h"
 
@@ -244,6 +245,15 @@ static inline const char *make_library(const char *name, const char *source, con
     if (system(command) != 0)
         FAIL("cannot build %s", path);
     return path;
+}
+
+/* As heap.c does: here when there is room, else on a scratch stack. */
+static inline bool call_with_room(size_t room_bytes, void (*work)(void *arg), void *arg)
+{
+    if (!stack_has_room(room_bytes))
+        return stack_call_on_scratch(work, arg);
+    work(arg);
+    return true;
 }
 
 #endif

@@ -175,7 +175,7 @@ static void ask_for_room(void *arg)
         return;
     }
     errno = 4711;
-    visit->result = stack_call_with_room(visit->room_bytes, see_frame, visit);
+    visit->result = call_with_room(visit->room_bytes, see_frame, visit);
     CHECK_INT(errno, 4711, "errno");
     guard_leave();
     sys_sigset after;
@@ -343,7 +343,7 @@ static void leave(void *arg)
 static void ask_and_leave(void *arg)
 {
     CHECK(guard_enter());
-    stack_call_with_room(20 << 10, leave, arg);
+    call_with_room(20 << 10, leave, arg);
 }
 
 static void leave_from_scratch(void *arg)
@@ -389,7 +389,7 @@ static void *ask_many_times(void *arg)
 
     for (int i = 0; i < 2000 && number > 0; i++) {
         guard_enter();
-        n_done += stack_call_with_room(40 << 10, work_alone, &number);
+        n_done += call_with_room(40 << 10, work_alone, &number);
         guard_leave();
     }
     return number < 0 ? NULL : (void *)(intptr_t)n_done;

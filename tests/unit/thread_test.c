@@ -267,7 +267,7 @@ static void enter_on_scratch(void *arg)
 static void *work_on_a_small_stack(void *arg)
 {
     CHECK_INT(guard_enter(), true, "enter");
-    CHECK_INT(stack_call_with_room(40 << 10, enter_on_scratch, arg), true, "room");
+    CHECK_INT(call_with_room(40 << 10, enter_on_scratch, arg), true, "room");
     const uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
     CHECK(scratch_frame > frame || scratch_frame < frame - (20 << 10)); /* it was the scratch */
     guard_leave();
