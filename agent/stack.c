@@ -18,7 +18,6 @@ static int (*backtrace_by_libunwind)(void **ret_pcs, int max);
 
 int stack_init(void)
 {
-    unwind_init();
     if (unwind_is_supported())
         return 0;
     void *library = dlopen("libunwind.so.8", RTLD_NOW | RTLD_LOCAL);

@@ -11,7 +11,6 @@
 #include "agent/modules.h"
 #include "agent/stack.h"
 #include "agent/thread.h"
-#include "base/arena.h"
 #include "base/atomic.h"
 #include "base/compiler.h"
 
@@ -32,7 +31,7 @@ struct slot {
  * together and memory follows the code that is seen.  Four slots (a cache line) serve 128 bytes. */
 enum { N_SLOTS = 1 << 15, N_WAYS = 4, ADDRESS_BITS = 48 };
 
-static struct slot *slots;
+static struct slot slots[N_SLOTS] ALIGNED(4096); /* pages that were never looked up take no memory */
 
 union word {
     struct cfi_rule rule;
@@ -88,15 +87,10 @@ static void cache_put(uintptr_t pc, uint64_t key, struct cfi_rule rule)
     store_relaxed(&slot->check, key ^ scramble(word.bits));
 }
 
-void unwind_init(void)
-{
-    if (_dl_find_object)  // NOLINT
-        slots = arena_map(N_SLOTS * sizeof *slots);
-}
 
 bool unwind_is_supported(void)
 {
-    return slots != NULL;
+    return _dl_find_object != NULL; // NOLINT
 }
 
 /* ---- a miss: the object's tables ---- */
@@ -401,7 +395,7 @@ size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max)
     };
     size_t n = 0;
 
-    if (!slots)
+    if (unlikely(!unwind_is_supported()))
         return 0;
     if (unlikely(from.sp < thread_self.stack_low || from.sp >= thread_self.stack_high) &&
         !learn_stack(from.sp))
@@ -414,10 +408,6 @@ size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max)
 }
 
 #else
-
-void unwind_init(void)
-{
-}
 
 bool unwind_is_supported(void)
 {

@@ -26,9 +26,7 @@ struct unwind_frame {
     const ucontext_t *context; /* all registers at an exact pc; may be NULL */
 };
 
-/* Once, after arena_set_cap(). */
-void unwind_init(void);
-/* False: not this machine, an old libc or no memory; every walk is empty then. */
+/* False: not this machine, or an old libc; every walk is empty then. */
 bool unwind_is_supported(void);
 
 /* Where the frames above `from` go on, innermost first: return addresses, and the interrupted

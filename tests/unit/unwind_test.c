@@ -60,7 +60,6 @@ static uint64_t now_ns(void)
 __attribute__((constructor)) static void start(void)
 {
     arena_set_cap(64 << 20, 0);
-    unwind_init();
 }
 
 /* ---- the oracle ---- */
