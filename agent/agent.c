@@ -90,7 +90,10 @@ static void start(const char *const *environment)
     process_init();
     process_self();
     modules_init();
-    profile_init();
+    if (!profile_init()) {
+        log_warn("start: memory: %s; cprof is off", text_errno(ENOMEM));
+        return;
+    }
     config_read(&config, environment);
     set_memory_cap(config.memory_bytes);
     start_heap(&config);

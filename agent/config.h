@@ -1,8 +1,8 @@
 /* config - the settings: config.def, one line each.
  *
  * CPROF_<KEY>=value goes before CPROF=key=value,... (or CPROF=off), which goes before the lines of the
- * file CPROF_CONFIG.  A value that is not accepted keeps the default (or what a weaker source said) and gives
- * one line of log; so do unknown keys, with the nearest known one.
+ * file CPROF_CONFIG.  A value that is not accepted is ignored and gives one line of log (a depth or a cap
+ * out of range becomes the default); so do unknown keys, with the nearest known one.
  *
  * Read once, in the constructor; constant afterwards.  Texts are copied, because programs overwrite
  * their environment.  The environment is read directly: programs bring their own getenv. */

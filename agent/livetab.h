@@ -4,7 +4,8 @@
  * stand in any slot of them, so removing is just emptying the slot: no tombstones, and the cost
  * of hit and miss does not depend on history.  When all candidates are full a level with half of the
  * size so far is added, which keeps the table at 16 bytes / load, below 32 bytes per live object.
- * Nothing ever moves.
+ * Nothing ever moves.  An address that is put once more is looked for only where there is a place for it:
+ * usually it is found and replaced; else the old entry stays.
  *
  * A slot is {key, value}.  key: 0 free, 1 claimed, else the address >> 3 above 20 bits of birth (seconds,
  * modulo; 0 = older than the horizon).  Whoever writes claims the key with a CAS, writes the value, and

@@ -9,15 +9,17 @@
 static struct pool records; /* by number; the overflow records come first */
 static struct record overflow_records[N_SOURCES];
 
-void profile_init(void)
+bool profile_init(void)
 {
     for (uint32_t source = 0; source < N_SOURCES; source++) {
         struct record *record = &overflow_records[source];
         record->stack = &stack_overflow;
         record->source = source;
-        if (pool_number(&records, &record->id))
-            pool_set(&records, record->id, record);
+        if (!pool_number(&records, &record->id))
+            return false;
+        pool_set(&records, record->id, record);
     }
+    return true;
 }
 
 struct record *record_get(uint32_t id)

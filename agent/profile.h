@@ -40,8 +40,8 @@ struct record {
     struct shard first;
 };
 
-/* Once, from the constructor. */
-void profile_init(void);
+/* Once, from the constructor. False: no memory, nothing can be recorded. */
+bool profile_init(void);
 
 /* The record of (source, stack, tag), made when it is new.  Without memory: the source's record
  * of stack_overflow, which always exists, with tag 0. */

@@ -82,7 +82,9 @@ struct sampler_weight sampler_weigh(uint64_t size, uint64_t rate_bytes)
     if (rate_bytes <= 1)
         return (struct sampler_weight){SAMPLER_OBJECT, size};
     const double sampled = size ? (double)size : 1;
-    const double weight = 1 / sampler_one_minus_exp(sampled / (double)rate_bytes);
+    double weight = 1 / sampler_one_minus_exp(sampled / (double)rate_bytes);
+    if (weight > 0x1p48) /* rates beyond any memory: the sums must not overflow */
+        weight = 0x1p48;
     return (struct sampler_weight){
         .objects = (uint64_t)(weight * SAMPLER_OBJECT + 0.5),
         .bytes = (uint64_t)(weight * (double)size + 0.5),

@@ -27,17 +27,7 @@
 #include "base/arena.h"
 #include "base/compiler.h"
 #include "tests/check.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define HAS_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HAS_ASAN 1
-#endif
-#endif
-#ifndef HAS_ASAN
-#define HAS_ASAN 0
-#endif
+#include "tests/unit/help.h"
 
 #if defined(__clang__)
 #define OPTIMIZED(...)
@@ -157,7 +147,7 @@ static NOINLINE unsigned recurse(int depth, const char *what)
 TEST(deep_recursion)
 {
     if (!has_oracle())
-        return;
+        SKIP("no libunwind to compare with");
     recurse(100, "deep");
     CHECK(n_frames_seen > 100);
     recurse(300, "cut at the maximum");
@@ -257,7 +247,7 @@ TEST(shapes_of_frames)
     int numbers[] = {3, 1, 2};
 
     if (!has_oracle())
-        return;
+        SKIP("no libunwind to compare with");
     with_alloca(10);
     with_alloca(5000);
     over_aligned(7);
@@ -275,7 +265,7 @@ TEST(after_longjmp)
     static jmp_buf env;
 
     if (!has_oracle())
-        return;
+        SKIP("no libunwind to compare with");
     if (setjmp(env) == 0) {
         recurse(5, "before longjmp");
         longjmp(env, 1);
@@ -332,7 +322,7 @@ static void handle(int signal, void *handler, int flags)
 TEST(through_signal_frames)
 {
     if (!has_oracle())
-        return;
+        SKIP("no libunwind to compare with");
     handle(SIGUSR1, (void *)compare_in_handler, 0);
     raise(SIGUSR1);
     CHECK(n_frames_seen > 3);
@@ -364,7 +354,7 @@ static void coroutine(void)
 TEST(coroutines)
 {
     if (!has_oracle())
-        return;
+        SKIP("no libunwind to compare with");
     const size_t size = 256 << 10;
     char *room = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     getcontext(&coroutine_context);
@@ -385,12 +375,12 @@ static void on_scratch(void *arg)
 
 TEST(the_agent_may_change_stacks)
 {
-    static char scratch[64 << 10];
+    static char other_stack[64 << 10];
 
     if (!has_oracle())
-        return;
-    stack_call_on(scratch, sizeof scratch, on_scratch,
-                  (void *)(uintptr_t) "from a scratch stack");
+        SKIP("no libunwind to compare with");
+    stack_call_on(other_stack, sizeof other_stack, on_scratch,
+                  (void *)(uintptr_t) "from a other_stack stack");
     CHECK(n_frames_seen > 6);
 }
 
@@ -401,7 +391,7 @@ static const uint8_t jit_code[] = {0x55, 0x48, 0x89, 0xe5, 0x48, 0x89, 0xf8,
 TEST(code_without_tables_is_passed_by_frame_pointer)
 {
     if (!has_oracle())
-        return;
+        SKIP("no libunwind to compare with");
     uint8_t *code =
         mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     memcpy(code, jit_code, sizeof jit_code);
@@ -426,7 +416,7 @@ TEST(thread_ends_at_clone)
     pthread_t thread;
 
     if (!has_oracle())
-        return;
+        SKIP("no libunwind to compare with");
     pthread_create(&thread, NULL, thread_main, NULL);
     pthread_join(thread, NULL);
 }
@@ -461,8 +451,10 @@ static NOINLINE void work(unsigned seed)
 
 TEST(interrupted_anywhere)
 {
-    if (!has_oracle() || HAS_ASAN)
-        return;
+    if (!has_oracle())
+        SKIP("no libunwind to compare with");
+    if (WITH_ASAN || WITH_TSAN)
+        SKIP("sanitizers deliver signals later, with a context that is gone");
     const struct itimerval every =
                                {
                                    {0, 700},
@@ -506,8 +498,10 @@ TEST(interrupted_everywhere)
     static int numbers[] = {5, 2, 9, 1};
     char text[100];
 
-    if (!has_oracle() || HAS_ASAN)
-        return;
+    if (!has_oracle())
+        SKIP("no libunwind to compare with");
+    if (WITH_ASAN || WITH_TSAN)
+        SKIP("sanitizers deliver signals later, with a context that is gone");
     n_compared = n_different = n_shown = 0;
     handle(SIGTRAP, (void *)compare_interrupted, SA_SIGINFO);
     single_step(true);
