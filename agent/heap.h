@@ -13,8 +13,8 @@
  * is remembered lazily: when the total in use exceeds the last peak by 1/64 the peak's epoch rises, and
  * each shard saves its own in-use values when it is touched for the first time in the new epoch.
  *
- * Given up: objects freed behind our back (munmap of a foreign allocator) stay in use, usually until
- * their address is given out again.  An object that realloc failed to move counts as newborn. */
+ * Given up: objects freed behind our back (munmap of a foreign allocator) stay in use until their
+ * address is sampled again (at rate 1: usually).  An object that realloc failed to move counts as newborn. */
 #ifndef CPROF_AGENT_HEAP_H
 #define CPROF_AGENT_HEAP_H
 

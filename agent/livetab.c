@@ -187,6 +187,22 @@ enum livetab_put livetab_put(struct livetab *table, uintptr_t address, uint64_t 
     }
 }
 
+bool livetab_replace(struct livetab *table, uintptr_t address, uint64_t value, uint64_t now_s,
+                     uint64_t *ret_old)
+{
+    const uint64_t key = to_key(address, to_birth(now_s)), hash = hash_address(address);
+
+    if (is_odd(address))
+        return false;
+    for (uint32_t i = load_acquire(&table->n_levels); i-- > 0;) { /* pairs with grow's CAS */
+        const struct lines lines = find_lines(&table->levels[i], hash);
+        for (int k = 0; k < N_LINES; k++)
+            if (replace_in(lines.slots[k], key, value, ret_old))
+                return true;
+    }
+    return false;
+}
+
 /* ---- taking ---- */
 
 static bool take_from(struct live_slot *line, uint64_t address_bits, uint64_t *ret_value)

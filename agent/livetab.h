@@ -4,8 +4,8 @@
  * stand in any slot of them, so removing is just emptying the slot: no tombstones, and the cost
  * of hit and miss does not depend on history.  When all candidates are full a level with half of the
  * size so far is added, which keeps the table at 16 bytes / load, below 32 bytes per live object.
- * Nothing ever moves.  An address that is put once more is looked for only where there is a place for it:
- * usually it is found and replaced; else the old entry stays.
+ * Nothing ever moves.  livetab_put() looks for its address only where there is a place for it, since lines of
+ * other threads are dear: one that is put once more is usually replaced, but not surely.
  *
  * A slot is {key, value}.  key: 0 free, 1 claimed, else the address >> 3 above 20 bits of birth (seconds,
  * modulo; 0 = older than the horizon).  Whoever writes claims the key with a CAS, writes the value, and
@@ -53,6 +53,10 @@ enum livetab_put {
 /* now_s: clock_mono_s(). */
 enum livetab_put livetab_put(struct livetab *table, uintptr_t address, uint64_t value,
                              uint64_t now_s, uint64_t *ret_old);
+
+/* Looks everywhere; when the address is there, gives it the new value and birth.  False: it is not. */
+bool livetab_replace(struct livetab *table, uintptr_t address, uint64_t value, uint64_t now_s,
+                     uint64_t *ret_old);
 
 /* Takes the address out. False: it is not there. */
 bool livetab_take(struct livetab *table, uintptr_t address, uint64_t *ret_value);
