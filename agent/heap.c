@@ -201,7 +201,10 @@ static void track(uintptr_t address, uint64_t value, uint64_t now_s)
         filter_add(address);
         value |= COUNTED;
     }
-    const enum livetab_put put = livetab_put(&live, address, value, now_s, &old);
+    /* Samples are rare, so they can afford to look everywhere for an entry whose free was not seen. */
+    const bool is_known = keep_filter && livetab_replace(&live, address, value, now_s, &old);
+    const enum livetab_put put =
+        is_known ? LIVETAB_REPLACED : livetab_put(&live, address, value, now_s, &old);
     switch (put) {
     case LIVETAB_NEW: break;
     case LIVETAB_REPLACED:
