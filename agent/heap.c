@@ -257,16 +257,16 @@ void heap_on_free(const void *p)
 struct sample {
     uintptr_t address;
     size_t size;
-    uint32_t rate;    /* index */
-    uintptr_t *pcs;   /* depth_max + STACK_OWN_FRAMES */
+    uint32_t rate; /* index */
 };
 
-/* Inlined, as each frame of our own costs a step of the walk. */
-static inline __attribute__((always_inline)) void record_sample(const struct sample *sample)
+/* pcs: room for depth_max + STACK_OWN_FRAMES.  Inlined, as each frame of our own costs a step of the walk. */
+static inline __attribute__((always_inline)) void record_sample(const struct sample *sample,
+                                                                uintptr_t *pcs)
 {
     bool truncated;
-    const size_t n = stack_capture(sample->pcs, load_relaxed(&depth_max), &truncated);
-    struct stack *stack = stacktab_intern(sample->pcs, n, truncated);
+    const size_t n = stack_capture(pcs, load_relaxed(&depth_max), &truncated);
+    struct stack *stack = stacktab_intern(pcs, n, truncated);
     struct record *record = record_intern(SOURCE_HEAP, stack, heap_size_class(sample->size));
     const uint64_t value = pack(record, sample->rate, sample->size);
     const uint64_t now_s = clock_mono_s();
@@ -287,19 +287,15 @@ enum { SHALLOW_FRAMES = 128 + STACK_OWN_FRAMES, DEEP_FRAMES = STACK_DEPTH_MAX + 
 static NOINLINE void record_shallow(void *arg)
 {
     uintptr_t pcs[SHALLOW_FRAMES];
-    struct sample *sample = arg;
 
-    sample->pcs = pcs;
-    record_sample(sample);
+    record_sample(arg, pcs);
 }
 
 static NOINLINE void record_deep(void *arg)
 {
     uintptr_t pcs[DEEP_FRAMES];
-    struct sample *sample = arg;
 
-    sample->pcs = pcs;
-    record_sample(sample);
+    record_sample(arg, pcs);
 }
 
 static inline __attribute__((always_inline)) void take_sample(struct sample *sample)
