@@ -32,8 +32,9 @@ static void set_memory_cap(size_t cap_bytes)
     enum { SNAPSHOT_BYTES = 640 << 10, LEAST_FOR_TABLES = 256 << 10 };
     const size_t reserve = SNAPSHOT_BYTES + cap_bytes / 4;
 
-    arena_set_cap(cap_bytes, reserve < cap_bytes - LEAST_FOR_TABLES ? reserve
-                                                                     : cap_bytes - LEAST_FOR_TABLES);
+    arena_set_cap(cap_bytes, reserve < cap_bytes - LEAST_FOR_TABLES
+                                 ? reserve
+                                 : cap_bytes - LEAST_FOR_TABLES);
 }
 
 /* The real malloc is in libc, or all of C++'s new ends in it: the usual case.  An allocator that brings
@@ -44,23 +45,26 @@ static bool is_new_hidden(void)
         return false;
     const void *operator_new = dlsym(RTLD_DEFAULT, "_Znwm");
     if (!operator_new) {
-        dlerror(); // NOLINT(concurrency-mt-unsafe): the program must not find our miss
-        dlerror(); // NOLINT(concurrency-mt-unsafe)
+        dlerror();  // NOLINT(concurrency-mt-unsafe): the program must not find our miss
+        dlerror();  // NOLINT(concurrency-mt-unsafe)
     }
     return operator_new && modules_is_same_object((const void *)real.malloc, operator_new);
 }
 
 static void check_allocator(const struct config *config)
 {
-    static const char no_malloc[] = "the program defines malloc itself: its allocations are not seen";
-    static const char no_new[] = "the allocator has its own operator new: C++ allocations are not seen";
+    static const char no_malloc[] =
+        "the program defines malloc itself: its allocations are not seen";
+    static const char no_new[] =
+        "the allocator has its own operator new: C++ allocations are not seen";
 
     if (!real_is_reached("malloc")) {
         heap_set_note(no_malloc);
         if (*config->out)
             log_warn("heap: %s: %s; the profile is empty", dump_exe_name(), no_malloc);
     } else if (is_new_hidden()) {
-        heap_set_note(no_new); /* a C program with jemalloc loses nothing, so this is no warning */
+        heap_set_note(
+            no_new); /* a C program with jemalloc loses nothing, so this is no warning */
         log_info("heap: %s: %s; the profile has the rest", dump_exe_name(), no_new);
     }
 }

@@ -40,8 +40,13 @@ static int parse_with_unit(const char *text, const struct unit *units, size_t n_
 int config_parse_size(const char *text, uint64_t *ret_bytes)
 {
     static const struct unit units[] = {
-        {"", 1},       {"k", 1 << 10}, {"K", 1 << 10}, {"m", 1 << 20},
-        {"M", 1 << 20}, {"g", 1 << 30}, {"G", 1 << 30},
+        {"",  1      },
+        {"k", 1 << 10},
+        {"K", 1 << 10},
+        {"m", 1 << 20},
+        {"M", 1 << 20},
+        {"g", 1 << 30},
+        {"G", 1 << 30},
     };
     return parse_with_unit(text, units, COUNT_OF(units), ret_bytes);
 }
@@ -49,8 +54,12 @@ int config_parse_size(const char *text, uint64_t *ret_bytes)
 int config_parse_ns(const char *text, uint64_t *ret_ns)
 {
     static const struct unit units[] = {
-        {"ns", 1}, {"us", 1000}, {"ms", 1000000}, {"s", 1000000000}, {"m", 60000000000},
-        {"h", 3600000000000},
+        {"ns", 1            },
+        {"us", 1000         },
+        {"ms", 1000000      },
+        {"s",  1000000000   },
+        {"m",  60000000000  },
+        {"h",  3600000000000},
     };
     if (strcmp(text, "0") == 0) {
         *ret_ns = 0;
@@ -61,7 +70,9 @@ int config_parse_ns(const char *text, uint64_t *ret_ns)
 
 static int parse_number(const char *text, uint64_t *ret_value)
 {
-    static const struct unit units[] = {{"", 1}};
+    static const struct unit units[] = {
+        {"", 1}
+    };
 
     return parse_with_unit(text, units, COUNT_OF(units), ret_value);
 }
@@ -72,7 +83,13 @@ int config_parse_signal(const char *text, int *ret_signal)
     static const struct {
         const char *name;
         int number;
-    } names[] = {{"none", 0}, {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"RTMIN", 34}, {"RTMAX", 64}};
+    } names[] = {
+        {"none",  0      },
+        {"USR1",  SIGUSR1},
+        {"USR2",  SIGUSR2},
+        {"RTMIN", 34     },
+        {"RTMAX", 64     }
+    };
     uint64_t n;
 
     if (text_starts_with(text, "SIG"))
@@ -92,21 +109,28 @@ int config_parse_signal(const char *text, int *ret_signal)
     return 0;
 }
 
-
-
 static const struct {
     const char *name;
     uint32_t bit;
 } profile_names[] = {
-    {"heap", CONFIG_HEAP},   {"allocs", CONFIG_HEAP},         {"heap_peak", CONFIG_HEAP},
-    {"mutex", CONFIG_MUTEX}, {"block", CONFIG_BLOCK},         {"threadcreate", CONFIG_THREADCREATE},
-    {"blob", CONFIG_BLOB},   {"connection", CONFIG_CONNECTION}, {"fd", CONFIG_FD},
-    {"profile", CONFIG_CPU},
-    {"all", 0xff},           {"none", 0},
+    {"heap",         CONFIG_HEAP        },
+    {"allocs",       CONFIG_HEAP        },
+    {"heap_peak",    CONFIG_HEAP        },
+    {"mutex",        CONFIG_MUTEX       },
+    {"block",        CONFIG_BLOCK       },
+    {"threadcreate", CONFIG_THREADCREATE},
+    {"blob",         CONFIG_BLOB        },
+    {"connection",   CONFIG_CONNECTION  },
+    {"fd",           CONFIG_FD          },
+    {"profile",      CONFIG_CPU         },
+    {"all",          0xff               },
+    {"none",         0                  },
 };
 
-enum { DEFAULT_PROFILES = CONFIG_HEAP | CONFIG_THREADCREATE | CONFIG_MUTEX | CONFIG_BLOCK |
-                          CONFIG_CONNECTION | CONFIG_BLOB };
+enum {
+    DEFAULT_PROFILES = CONFIG_HEAP | CONFIG_THREADCREATE | CONFIG_MUTEX | CONFIG_BLOCK |
+                       CONFIG_CONNECTION | CONFIG_BLOB
+};
 
 /* Length of the name at `text`: up to a comma or the end. */
 static int find_profile(const char *text, size_t size, uint32_t *ret_bit)
@@ -368,7 +392,8 @@ static void read_lines(struct reading *reading, const char *at)
         size_t begin = 0, end = size;
         while (begin < end && (at[begin] == ' ' || at[begin] == '\t'))
             begin++;
-        while (end > begin && (at[end - 1] == ' ' || at[end - 1] == '\t' || at[end - 1] == '\r'))
+        while (end > begin &&
+               (at[end - 1] == ' ' || at[end - 1] == '\t' || at[end - 1] == '\r'))
             end--;
         if (begin < end && at[begin] != '#')
             set_pair(reading, at + begin, end - begin);
@@ -464,7 +489,8 @@ size_t config_read(struct config *config, const char *const *environment)
 
     /* Twice: where complaints go is a setting too. */
     read_sources(&reading, environment);
-    log_configure((enum log_level)config->log_level, config->log[0] == '/' ? config->log : NULL);
+    log_configure((enum log_level)config->log_level,
+                  config->log[0] == '/' ? config->log : NULL);
     reading.is_loud = true;
     read_sources(&reading, environment);
     check_ranges(&reading);

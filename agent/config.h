@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 enum config_profile {
-    CONFIG_HEAP = 1 << 0,        /* with allocs and heap_peak */
+    CONFIG_HEAP = 1 << 0, /* with allocs and heap_peak */
     CONFIG_THREADCREATE = 1 << 1,
     CONFIG_MUTEX = 1 << 2,
     CONFIG_BLOCK = 1 << 3,
@@ -31,10 +31,10 @@ typedef uint64_t config_ns;
 typedef uint64_t config_count;
 typedef bool config_flag;
 typedef const char *config_text;
-typedef uint32_t config_list;  /* of enum config_profile */
-typedef int config_signal;     /* number; 0: none */
+typedef uint32_t config_list; /* of enum config_profile */
+typedef int config_signal;    /* number; 0: none */
 typedef int config_symbols;
-typedef int config_level;      /* enum log_level */
+typedef int config_level; /* enum log_level */
 
 struct config {
 #define OPTION(type, field, by_default, name, help)       config_##type field;
@@ -42,8 +42,8 @@ struct config {
 #include "agent/config.def"
 #undef OPTION
 #undef OPTION_LATER
-    bool is_off;             /* CPROF=off */
-    const char *service;     /* OTEL_SERVICE_NAME, or NULL */
+    bool is_off;         /* CPROF=off */
+    const char *service; /* OTEL_SERVICE_NAME, or NULL */
 };
 
 /* Fills *config from the defaults and the environment, complains through log.  Returns the number

@@ -66,9 +66,7 @@ static void expand(struct text *text, const char *pattern, uint32_t number, cons
         case 't': text_add_u64(text, clock_wall_ns() / 1000000000u, 1); break;
         case 'k': add_plain(text, profile); break;
         case '%': text_add_char(text, '%'); break;
-        default:
-            text_add_char(text, '%');
-            text_add_char(text, *at);
+        default: text_add_char(text, '%'); text_add_char(text, *at);
         }
     }
 }

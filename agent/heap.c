@@ -33,8 +33,13 @@ uint64_t heap_rate(void)
 
 /* record id : 22 | rate index : 6 | counted in the filter : 1 | size : 35; never 0, because a record id
  * of a real stack is not 0 and that of the overflow comes with SIZE_MARK's rate index + 1. */
-enum { SIZE_BITS = 35, COUNTED_BIT = SIZE_BITS, RATE_SHIFT = SIZE_BITS + 1, RATE_BITS = 6,
-       RECORD_SHIFT = RATE_SHIFT + RATE_BITS };
+enum {
+    SIZE_BITS = 35,
+    COUNTED_BIT = SIZE_BITS,
+    RATE_SHIFT = SIZE_BITS + 1,
+    RATE_BITS = 6,
+    RECORD_SHIFT = RATE_SHIFT + RATE_BITS
+};
 
 static const uint64_t SIZE_IS_PAGES = (uint64_t)1 << (SIZE_BITS - 1); /* from 16 GiB on */
 static const uint64_t COUNTED = (uint64_t)1 << COUNTED_BIT;
@@ -74,7 +79,7 @@ static struct sampler_weight value_weight(uint64_t value)
 enum { STICKY = 255, FILTER_PAGES = 1 << HEAP_FILTER_BITS };
 
 static _Atomic uint8_t filter[FILTER_PAGES];
-static uint8_t all_ones[FILTER_PAGES]; /* filled, and so taking memory, at rate 1 only */
+static uint8_t all_ones[FILTER_PAGES];     /* filled, and so taking memory, at rate 1 only */
 static _Atomic bool filter_is_kept = true; /* false at rate 1 */
 
 const uint8_t *heap_filter = (const uint8_t *)(uintptr_t)filter;
@@ -282,7 +287,10 @@ static inline __attribute__((always_inline)) void record_sample(const struct sam
 }
 
 /* The buffer for the frames is the largest thing on the stack: two sizes of it. */
-enum { SHALLOW_FRAMES = 128 + STACK_OWN_FRAMES, DEEP_FRAMES = STACK_DEPTH_MAX + STACK_OWN_FRAMES };
+enum {
+    SHALLOW_FRAMES = 128 + STACK_OWN_FRAMES,
+    DEEP_FRAMES = STACK_DEPTH_MAX + STACK_OWN_FRAMES
+};
 
 static NOINLINE void record_shallow(void *arg)
 {
@@ -301,8 +309,8 @@ static NOINLINE void record_deep(void *arg)
 static inline __attribute__((always_inline)) void take_sample(struct sample *sample)
 {
     const bool is_deep = load_relaxed(&depth_max) + STACK_OWN_FRAMES > SHALLOW_FRAMES;
-    const size_t room = stack_capture_bytes() +
-                        sizeof(uintptr_t) * (is_deep ? DEEP_FRAMES : SHALLOW_FRAMES);
+    const size_t room =
+        stack_capture_bytes() + sizeof(uintptr_t) * (is_deep ? DEEP_FRAMES : SHALLOW_FRAMES);
 
     if (!guard_enter()) {
         thread_count_drop(DROP_REENTRANT);
@@ -470,7 +478,8 @@ static void sum_freed(struct shard *shard, void *arg)
 {
     struct sums *sums = arg;
 
-    sums->free_objects += load_acquire(&shard->values[FREE_OBJECTS]); /* pairs with count_free */
+    sums->free_objects +=
+        load_acquire(&shard->values[FREE_OBJECTS]); /* pairs with count_free */
     sums->free_bytes += load_acquire(&shard->values[FREE_BYTES]);
 }
 
@@ -509,8 +518,8 @@ void heap_read(struct record *record, int64_t *ret_values)
     record_each_shard(record, sum_allocated, &sums);
     ret_values[0] = (int64_t)(sums.alloc_objects / SAMPLER_OBJECT);
     ret_values[1] = (int64_t)sums.alloc_bytes;
-    ret_values[2] = not_negative((int64_t)(sums.alloc_objects - sums.free_objects)) /
-                    SAMPLER_OBJECT;
+    ret_values[2] =
+        not_negative((int64_t)(sums.alloc_objects - sums.free_objects)) / SAMPLER_OBJECT;
     ret_values[3] = not_negative((int64_t)(sums.alloc_bytes - sums.free_bytes));
 }
 
@@ -545,7 +554,8 @@ static void add_if_old(const struct live *object, void *arg)
     sums->sums[2 * record + 1] += weight.bytes;
 }
 
-void heap_sum_by_age(uint64_t min_age_s, uint64_t *sums, size_t n_records) // NOLINT: add_if_old
+void heap_sum_by_age(uint64_t min_age_s, uint64_t *sums,
+                     size_t n_records)  // NOLINT: add_if_old
 {
     struct age_sums arg = {min_age_s, sums, n_records};
 
@@ -556,7 +566,11 @@ static const struct {
     uint64_t min_s;
     const char *text;
 } age_bands[] = {
-    {0, "under 1m"}, {60, "1m to 10m"}, {600, "10m to 1h"}, {3600, "1h to 1d"}, {86400, "over 1d"},
+    {0,     "under 1m" },
+    {60,    "1m to 10m"},
+    {600,   "10m to 1h"},
+    {3600,  "1h to 1d" },
+    {86400, "over 1d"  },
 };
 
 struct bands {

@@ -73,8 +73,9 @@ static struct lines find_lines(const struct live_level *level, uint64_t hash)
     const size_t a = ((hash & 0xffffffff) * n_half >> 32) * LINE_SLOTS;
     const size_t b = ((hash >> 32) * n_half >> 32) * LINE_SLOTS;
 
-    return (struct lines){{slots + mine + a, slots + mine + b, slots + other + a,
-                           slots + other + b}};
+    return (struct lines){
+        {slots + mine + a, slots + mine + b, slots + other + a, slots + other + b}
+    };
 }
 
 /* ---- growing ---- */
@@ -209,7 +210,8 @@ static bool take_from(struct live_slot *line, uint64_t address_bits, uint64_t *r
 {
     for (int i = 0; i < LINE_SLOTS; i++) {
         uint64_t seen = load_acquire(&line[i].key); /* pairs with fill */
-        while (seen >> LIVETAB_BIRTH_BITS == address_bits) { /* the sweep may change its birth */
+        while (seen >> LIVETAB_BIRTH_BITS ==
+               address_bits) { /* the sweep may change its birth */
             if (!cas_acq_rel(&line[i].key, &seen, CLAIMED))
                 continue;
             *ret_value = load_relaxed(&line[i].value);

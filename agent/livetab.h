@@ -40,14 +40,14 @@ struct live_level {
 struct livetab {
     struct live_level levels[LIVETAB_LEVELS_MAX]; /* constant below n_levels */
     _Atomic uint32_t n_levels;
-    _Atomic uint64_t next_sweep_s;   /* when births beyond the horizon are marked the next time */
+    _Atomic uint64_t next_sweep_s; /* when births beyond the horizon are marked the next time */
 };
 
 enum livetab_put {
     LIVETAB_NEW,
     LIVETAB_REPLACED, /* the address was found there: *ret_old was never taken out */
     LIVETAB_FULL,
-    LIVETAB_ODD,      /* not a multiple of 8, or beyond 47 bits */
+    LIVETAB_ODD, /* not a multiple of 8, or beyond 47 bits */
 };
 
 /* now_s: clock_mono_s(). */
@@ -64,7 +64,7 @@ bool livetab_take(struct livetab *table, uintptr_t address, uint64_t *ret_value)
 struct live {
     uintptr_t address;
     uint64_t value;
-    uint64_t age_s; /* LIVETAB_HORIZON_S: that old or older */
+    uint64_t age_s;             /* LIVETAB_HORIZON_S: that old or older */
     _Atomic uint64_t *value_at; /* the word itself, for visitors that mark it */
     const _Atomic uint64_t *key_at;
 };

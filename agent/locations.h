@@ -17,8 +17,8 @@ struct location {
     struct trie_item item;
     uintptr_t address;
     uint32_t id;
-    uint16_t module;             /* or MODULE_UNKNOWN */
-    const char *_Atomic name;    /* mangled; NULL: not looked up yet */
+    uint16_t module;          /* or MODULE_UNKNOWN */
+    const char *_Atomic name; /* mangled; NULL: not looked up yet */
 };
 
 /* Number of the location; 0: no memory. */

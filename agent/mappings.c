@@ -60,7 +60,8 @@ static bool continues(const struct pprof_mapping *last, const struct line *line)
 {
     return last->limit == line->start && strlen(last->file) == line->file_size &&
            memcmp(last->file, line->file, line->file_size) == 0 &&
-           (last->file[0] != '/' || last->file_offset + (last->limit - last->start) == line->offset);
+           (last->file[0] != '/' ||
+            last->file_offset + (last->limit - last->start) == line->offset);
 }
 
 static int add_line(struct mappings *mappings, const struct line *line, struct workspace *work)
@@ -190,7 +191,8 @@ static bool is_of(const struct pprof_mapping *mapping, const struct module *modu
 {
     const char *slash = strrchr(mapping->file, '/');
 
-    return mapping->file[0] == '[' || strcmp(slash ? slash + 1 : mapping->file, module_name(module)) == 0 ||
+    return mapping->file[0] == '[' ||
+           strcmp(slash ? slash + 1 : mapping->file, module_name(module)) == 0 ||
            modules_is_current(module);
 }
 

@@ -34,7 +34,7 @@ static bool find_loaded(uintptr_t pc, struct found *ret_found)
 {
     struct dl_find_object object;
 
-    if (!_dl_find_object || _dl_find_object((void *)pc, &object) != 0) // NOLINT
+    if (!_dl_find_object || _dl_find_object((void *)pc, &object) != 0)  // NOLINT
         return false;
     *ret_found = (struct found){
         .start = (uintptr_t)object.dlfo_map_start,
@@ -89,11 +89,12 @@ static void read_build_id(struct module *module, const char *note, size_t size)
     }
 }
 
-static void add_segment(struct module *module, const ElfW(Phdr) *segment)
+static void add_segment(struct module *module, const ElfW(Phdr) * segment)
 {
     const uintptr_t start = (module->bias + segment->p_vaddr) & ~(uintptr_t)(PAGE_BYTES - 1);
-    const uintptr_t limit = (module->bias + segment->p_vaddr + segment->p_memsz + PAGE_BYTES - 1) &
-                            ~(uintptr_t)(PAGE_BYTES - 1);
+    const uintptr_t limit =
+        (module->bias + segment->p_vaddr + segment->p_memsz + PAGE_BYTES - 1) &
+        ~(uintptr_t)(PAGE_BYTES - 1);
 
     if (!module->limit || start < module->start)
         module->start = start;
@@ -108,7 +109,7 @@ static void add_segment(struct module *module, const ElfW(Phdr) *segment)
 }
 
 struct headers {
-    const ElfW(Phdr) *segments;
+    const ElfW(Phdr) * segments;
     size_t n;
 };
 
@@ -207,13 +208,15 @@ static bool revalidate(struct module *module)
 
 /* Puts it into the first free slot from `n` on, up to which the caller has searched.  Two threads may
  * add the same object at once: the later one finds the earlier one's in a slot it tries and takes that. */
-static const struct module *publish(struct module *module, const struct found *found, uint32_t n)
+static const struct module *publish(struct module *module, const struct found *found,
+                                    uint32_t n)
 {
     for (uint32_t i = n; i < MODULES_MAX; i++) {
         struct module *other = NULL;
         module->id = (uint16_t)i;
         store_relaxed(&module->epoch, load_acquire(&epoch));
-        if (cas_acq_rel(&table[i], &other, module)) { /* pairs with load_acquire in modules_get */
+        if (cas_acq_rel(&table[i], &other,
+                        module)) { /* pairs with load_acquire in modules_get */
             uint32_t seen = i;
             while (seen <= i && !cas_acq_rel(&n_modules, &seen, i + 1))
                 ;

@@ -30,14 +30,14 @@ struct module_range {
 };
 
 struct module {
-    uint16_t id;          /* position in the table */
+    uint16_t id; /* position in the table */
     uint8_t n_ranges;
     uint8_t build_id_size; /* 0: none */
     uint8_t build_id[MODULE_BUILD_ID_BYTES];
     struct module_range ranges[MODULE_RANGES_MAX];
-    uintptr_t bias;       /* address in memory - address in the file's headers */
+    uintptr_t bias;         /* address in memory - address in the file's headers */
     uintptr_t start, limit; /* of everything */
-    const char *path;     /* absolute where the loader says so; never NULL */
+    const char *path;       /* absolute where the loader says so; never NULL */
     _Atomic uint32_t epoch; /* in which it was last seen loaded */
 };
 

@@ -87,7 +87,8 @@ struct record *record_intern(enum record_source source, struct stack *stack, uin
 static struct shard *shard_alloc(uint32_t shard)
 {
     enum { PAGE_BYTES = 4096 };
-    static _Atomic uintptr_t next[THREAD_SHARDS]; /* in a page of that number; at its end: used up */
+    static _Atomic uintptr_t
+        next[THREAD_SHARDS]; /* in a page of that number; at its end: used up */
     uintptr_t at = load_relaxed(&next[shard]);
 
     for (;;) {
@@ -138,8 +139,14 @@ void record_each_shard(struct record *record, void (*visit)(struct shard *shard,
 
 /* ---- the table ---- */
 
-#define TYPES(...)          {__VA_ARGS__}
-#define TYPE(type, unit)    {type, unit}
+#define TYPES(...) \
+    { \
+        __VA_ARGS__ \
+    }
+#define TYPE(type, unit) \
+    { \
+        type, unit \
+    }
 #define PROFILE(name, source, types, default_type, period_type, label, description) \
     static const struct pprof_type name##_types[] = types;
 #include "agent/profiles.def"
@@ -148,9 +155,17 @@ void record_each_shard(struct record *record, void (*visit)(struct shard *shard,
 /* NOLINTBEGIN(bugprone-macro-parentheses): of_period is an initialiser */
 const struct profile profiles[] = {
 #define PROFILE(id, from, all_types, by_default, of_period, label, text) \
-    {.name = #id, .description = (text), .source = (from), .types = id##_types, \
-     .n_types = COUNT_OF(id##_types), .default_type = (by_default), .period_type = of_period, \
-     .period = id##_period, .read = id##_read, .tag_label = (label), .tag_unit = (label), \
+    {.name = #id, \
+     .description = (text), \
+     .source = (from), \
+     .types = id##_types, \
+     .n_types = COUNT_OF(id##_types), \
+     .default_type = (by_default), \
+     .period_type = of_period, \
+     .period = id##_period, \
+     .read = id##_read, \
+     .tag_label = (label), \
+     .tag_unit = (label), \
      .comment = id##_comment},
 #include "agent/profiles.def"
 #undef PROFILE

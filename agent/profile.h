@@ -34,8 +34,8 @@ struct record {
     struct trie_item item; /* in the stack's trie, by (source, tag) */
     struct stack *stack;
     uint64_t tag;
-    uint32_t id;          /* number in the pool */
-    uint32_t source;      /* enum record_source */
+    uint32_t id;     /* number in the pool */
+    uint32_t source; /* enum record_source */
     struct shard *_Atomic others[THREAD_SHARDS - 1];
     struct shard first;
 };

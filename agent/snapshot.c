@@ -21,7 +21,10 @@
 /* What stands in place of frames that are not known. */
 enum pseudo { PSEUDO_OVERFLOW, PSEUDO_TRUNCATED, PSEUDO_UNKNOWN, PSEUDO_LOST, N_PSEUDO };
 static const char *const pseudo_names[N_PSEUDO] = {
-    "[overflow]", "[truncated]", "[unknown]", "[lost]",
+    "[overflow]",
+    "[truncated]",
+    "[unknown]",
+    "[lost]",
 };
 
 enum { COMMENTS_MAX = 64, COMMENT_BYTES_MAX = 1024 };
@@ -39,15 +42,15 @@ struct job {
     struct pprof_input *input;
     struct copy *copies;
     size_t n_copies;
-    uint32_t *numbers;     /* location id -> its number in this profile; 0: not used */
-    size_t n_locations;    /* ids below n_locations + 1 have a place in numbers */
-    uint32_t *used;        /* the ids, in the order of their numbers */
+    uint32_t *numbers;      /* location id -> its number in this profile; 0: not used */
+    size_t n_locations;     /* ids below n_locations + 1 have a place in numbers */
+    uint32_t *used;         /* the ids, in the order of their numbers */
     uint32_t *used_mapping; /* and in which mapping each lies */
     size_t n_used;
     uint32_t pseudo[N_PSEUDO]; /* their numbers; 0: not used */
     struct mappings mappings;
     const char **comments;
-    bool failed;           /* out of memory in a callback */
+    bool failed; /* out of memory in a callback */
 };
 
 /* ---- copying the counters ---- */
@@ -150,7 +153,8 @@ static int add_labels(struct job *job, struct pprof_sample *sample, const struct
 static int add_sample(struct job *job, const struct copy *copy, struct pprof_sample *sample)
 {
     const struct stack *stack = copy->record->stack;
-    uint32_t *locations = workspace_take_array(job->work, stack->n_frames + 1u, sizeof *locations);
+    uint32_t *locations =
+        workspace_take_array(job->work, stack->n_frames + 1u, sizeof *locations);
     uint32_t n = 0;
 
     if (!locations)
@@ -164,8 +168,8 @@ static int add_sample(struct job *job, const struct copy *copy, struct pprof_sam
         locations[n++] = pseudo_number(job, PSEUDO_LOST);
     else if (stack->truncated)
         locations[n++] = pseudo_number(job, PSEUDO_TRUNCATED);
-    *sample = (struct pprof_sample){
-        .locations = locations, .values = copy->values, .n_locations = n};
+    *sample =
+        (struct pprof_sample){.locations = locations, .values = copy->values, .n_locations = n};
     return add_labels(job, sample, copy->record);
 }
 
@@ -228,7 +232,8 @@ static int add_samples(struct job *job)
     struct pprof_sample *samples =
         workspace_take_array(job->work, job->n_copies, sizeof *samples);
 
-    job->n_locations = locations_count(); /* after the copies: their stacks' locations are in it */
+    job->n_locations =
+        locations_count(); /* after the copies: their stacks' locations are in it */
     job->numbers = workspace_take_array(job->work, job->n_locations + 1, sizeof *job->numbers);
     job->used = workspace_take_array(job->work, job->n_locations + 1, sizeof *job->used);
     job->used_mapping =
@@ -485,8 +490,8 @@ static int add_comments(struct job *job)
         add_commentf(job, "in use: only what is older than %lu s", job->options->min_age_s);
     add_drop_comments(job);
     add_commentf(job, "stacks: %lu", stacktab_count());
-    add_commentf(job, "agent memory: %lu of %lu bytes, %lu requests refused", arena_used_bytes(),
-                 arena_cap_bytes(), arena_n_refused());
+    add_commentf(job, "agent memory: %lu of %lu bytes, %lu requests refused",
+                 arena_used_bytes(), arena_cap_bytes(), arena_n_refused());
     add_commentf(job, "process RSS: %lu bytes", read_rss_bytes());
     if (job->options->use_symbols)
         add_comment(job, "function names from symbol tables; lines: cprof symbolize FILE");
@@ -514,8 +519,9 @@ static size_t work_bytes(const struct profile *profile, size_t n_records)
     const size_t per_location = 2 * sizeof(uint32_t) + sizeof(struct pprof_location) +
                                 sizeof(struct pprof_function) + sizeof(struct pprof_line) +
                                 4 * 2 * sizeof(uint32_t) + 16;
-    return n * (per_record + 4 * sizeof(uint32_t)) + n_records * sizeof(struct copy) + n_frames * sizeof(uint32_t) +
-           (n_locations + 64) * per_location + ((size_t)128 << 10);
+    return n * (per_record + 4 * sizeof(uint32_t)) + n_records * sizeof(struct copy) +
+           n_frames * sizeof(uint32_t) + (n_locations + 64) * per_location +
+           ((size_t)128 << 10);
 }
 
 static int fill(struct job *job)

@@ -18,10 +18,10 @@
 
 struct snapshot_options {
     bool use_symbols;
-    uint64_t min_age_s;     /* in-use values of objects at least that old; 0: of all */
-    const char *host;       /* for the comments; NULL: unknown */
-    const char *labels;     /* CPROF_LABELS, or "" */
-    const char *service;    /* OTEL_SERVICE_NAME, or NULL */
+    uint64_t min_age_s;  /* in-use values of objects at least that old; 0: of all */
+    const char *host;    /* for the comments; NULL: unknown */
+    const char *labels;  /* CPROF_LABELS, or "" */
+    const char *service; /* OTEL_SERVICE_NAME, or NULL */
 };
 
 struct snapshot {

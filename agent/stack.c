@@ -95,7 +95,7 @@ bool stack_is_nested(void)
 enum { PAGE_BYTES = 4096, N_SCRATCH = 16, SCRATCH_BYTES = 64 << 10 };
 
 static struct scratch {
-    _Atomic(char *) base;    /* mapped at first use */
+    _Atomic(char *) base; /* mapped at first use */
     _Atomic uint32_t is_used;
 } scratches[N_SCRATCH];
 
@@ -128,7 +128,8 @@ bool stack_has_room(size_t room_bytes)
 {
     const uintptr_t here = (uintptr_t)__builtin_frame_address(0);
 
-    return likely(here - room_bytes >= thread_self.stack_low && here < thread_self.stack_high) ||
+    return likely(here - room_bytes >= thread_self.stack_low &&
+                  here < thread_self.stack_high) ||
            ask_for_room(here, room_bytes);
 }
 
@@ -159,7 +160,8 @@ bool stack_is_on_scratch(uintptr_t address)
 {
     const uint32_t number = thread_self.scratch;
 
-    return number && address - (uintptr_t)load_relaxed(&scratches[number - 1].base) < SCRATCH_BYTES;
+    return number &&
+           address - (uintptr_t)load_relaxed(&scratches[number - 1].base) < SCRATCH_BYTES;
 }
 
 void stack_scratch_abandon(void)
@@ -218,7 +220,8 @@ __asm__(".pushsection .text\n"
         ".size stack_switch, . - stack_switch\n"
         ".popsection\n");
 #endif
-__attribute__((visibility("hidden"))) void stack_switch(char *top, void (*work)(void *), void *arg);
+__attribute__((visibility("hidden"))) void stack_switch(char *top, void (*work)(void *),
+                                                        void *arg);
 
 void stack_call_on(char *base, size_t size, void (*work)(void *arg), void *arg)
 {

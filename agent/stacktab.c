@@ -72,7 +72,8 @@ static struct trie_item *make(const struct trie_key *key)
 {
     const struct stack_key *wanted = (const void *)key;
     const size_t n = wanted->n;
-    struct stack *stack = arena_alloc(sizeof *stack + n * (sizeof *stack->pcs + sizeof(uint32_t)));
+    struct stack *stack =
+        arena_alloc(sizeof *stack + n * (sizeof *stack->pcs + sizeof(uint32_t)));
 
     if (!stack)
         return NULL;

@@ -21,12 +21,12 @@
 
 struct stack {
     struct trie_item item;
-    trie_slot records;              /* what the profiles count for it: profile.h */
-    _Atomic uint32_t epoch;         /* modules_epoch() in which its frames were last checked */
+    trie_slot records;      /* what the profiles count for it: profile.h */
+    _Atomic uint32_t epoch; /* modules_epoch() in which its frames were last checked */
     uint16_t n_frames;
-    bool truncated;                 /* outer frames were left out: ends in [truncated] */
-    const uint32_t *locations;      /* ids per frame (locations.h); behind pcs */
-    uintptr_t pcs[];                /* return addresses, innermost first */
+    bool truncated;            /* outer frames were left out: ends in [truncated] */
+    const uint32_t *locations; /* ids per frame (locations.h); behind pcs */
+    uintptr_t pcs[];           /* return addresses, innermost first */
 };
 
 extern struct stack stack_overflow; /* stands for all stacks that did not fit; no frames */

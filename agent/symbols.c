@@ -41,7 +41,7 @@ static bool read_at(const struct image *image, uint64_t offset, void *ret_data, 
     return true;
 }
 
-static bool read_header(const struct image *image, ElfW(Ehdr) *ret_elf)
+static bool read_header(const struct image *image, ElfW(Ehdr) * ret_elf)
 {
     return read_at(image, 0, ret_elf, sizeof *ret_elf) &&
            memcmp(ret_elf->e_ident, ELFMAG, SELFMAG) == 0 &&
@@ -102,8 +102,9 @@ static size_t read_build_id(const struct image *image, uint8_t ret_id[MODULE_BUI
 
 static int open_file(const char *path)
 {
-    return *path == '/' ? sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0)
-                        : -1;
+    return *path == '/'
+               ? sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0)
+               : -1;
 }
 
 void symbols_read_build_id(const char *path, char ret_hex[SYMBOLS_BUILD_ID_TEXT])
@@ -161,7 +162,7 @@ static size_t lower_bound(const struct naming *naming, uintptr_t address)
 }
 
 /* Aliases: a global name before a weak one before a local one; then the tighter fit. */
-static bool is_better(const ElfW(Sym) *symbol, const ElfW(Sym) *than)
+static bool is_better(const ElfW(Sym) * symbol, const ElfW(Sym) * than)
 {
     static const unsigned char ranks[16] = {[STB_GLOBAL] = 3, [STB_WEAK] = 2, [STB_LOCAL] = 1};
     const unsigned char rank = ranks[ELF64_ST_BIND(symbol->st_info)];
@@ -172,13 +173,13 @@ static bool is_better(const ElfW(Sym) *symbol, const ElfW(Sym) *than)
     return rank > other;
 }
 
-static void offer(struct naming *naming, const ElfW(Sym) *symbol)
+static void offer(struct naming *naming, const ElfW(Sym) * symbol)
 {
     const unsigned type = ELF64_ST_TYPE(symbol->st_info);
     const uintptr_t start = naming->bias + symbol->st_value;
 
-    if ((type != STT_FUNC && type != STT_GNU_IFUNC && type != STT_NOTYPE) ||
-        !symbol->st_size || !symbol->st_name || symbol->st_shndx == SHN_UNDEF)
+    if ((type != STT_FUNC && type != STT_GNU_IFUNC && type != STT_NOTYPE) || !symbol->st_size ||
+        !symbol->st_name || symbol->st_shndx == SHN_UNDEF)
         return;
     for (size_t i = lower_bound(naming, start); i < naming->n; i++) {
         if (address_of(naming->ids[i]) - start >= symbol->st_size)
@@ -188,7 +189,7 @@ static void offer(struct naming *naming, const ElfW(Sym) *symbol)
     }
 }
 
-static void offer_all(struct naming *naming, const ElfW(Shdr) *table, struct workspace *work)
+static void offer_all(struct naming *naming, const ElfW(Shdr) * table, struct workspace *work)
 {
     enum { BLOCK = 1024 };
     ElfW(Sym) *block = workspace_take_array(work, BLOCK, sizeof *block);
@@ -231,7 +232,7 @@ static const char *copy_string(const struct image *image, uint64_t offset, uint6
     return copy ? memcpy(copy, buffer, size) : NULL;
 }
 
-static void take_names(const struct naming *naming, const ElfW(Shdr) *strings)
+static void take_names(const struct naming *naming, const ElfW(Shdr) * strings)
 {
     const char *last = NULL;
 
@@ -249,8 +250,8 @@ static void take_names(const struct naming *naming, const ElfW(Shdr) *strings)
 }
 
 /* .symtab, else .dynsym; with its table of strings. */
-static bool find_tables(const struct image *image, ElfW(Shdr) *ret_symbols,
-                        ElfW(Shdr) *ret_strings)
+static bool find_tables(const struct image *image, ElfW(Shdr) * ret_symbols,
+                        ElfW(Shdr) * ret_strings)
 {
     ElfW(Ehdr) elf;
     ElfW(Shdr) section;

@@ -33,23 +33,24 @@ enum thread_drop {
 enum { THREAD_SHARDS = 8 };
 
 struct thread {
-    struct thread *next;   /* in the list of all; constant once published */
-    _Atomic int tid;       /* the owner; a dead owner's record may be taken over */
-    uint32_t shard;        /* which of THREAD_SHARDS counters this thread adds to; constant */
-    _Atomic int64_t held_bytes; /* of heap's total in use, not yet moved there; the owner writes */
-    _Atomic uint64_t n_kept;    /* the owner writes */
+    struct thread *next; /* in the list of all; constant once published */
+    _Atomic int tid;     /* the owner; a dead owner's record may be taken over */
+    uint32_t shard;      /* which of THREAD_SHARDS counters this thread adds to; constant */
+    _Atomic int64_t
+        held_bytes;          /* of heap's total in use, not yet moved there; the owner writes */
+    _Atomic uint64_t n_kept; /* the owner writes */
     _Atomic uint64_t n_dropped[N_DROPS];
 };
 
 struct thread_self {
-    size_t heap_left_bytes;     /* countdown to the next heap sample */
-    uint64_t random;            /* sampler state; 0: not seeded */
-    struct thread *record;      /* NULL until the first slow path */
-    uintptr_t guard_frame;      /* frame that raised the guard; 0: down */
-    uintptr_t stack_low;        /* [stack_low, stack_high) is known to be readable stack */
+    size_t heap_left_bytes; /* countdown to the next heap sample */
+    uint64_t random;        /* sampler state; 0: not seeded */
+    struct thread *record;  /* NULL until the first slow path */
+    uintptr_t guard_frame;  /* frame that raised the guard; 0: down */
+    uintptr_t stack_low;    /* [stack_low, stack_high) is known to be readable stack */
     uintptr_t stack_high;
-    uint32_t scratch;           /* number + 1 of the scratch stack in use; 0: none */
-    uint32_t snapshot_pending;  /* a signal asked for one while the guard was up */
+    uint32_t scratch;          /* number + 1 of the scratch stack in use; 0: none */
+    uint32_t snapshot_pending; /* a signal asked for one while the guard was up */
 };
 _Static_assert(sizeof(struct thread_self) <= 64, "libraries' static TLS is scarce");
 

@@ -107,8 +107,8 @@ int trigger_sigaction(int number, const struct sigaction *action, struct sigacti
 
     if (number != own_signal || number == 0)
         return real.sigaction(number, action, ret_old);
-    const int err = action && is_default(action) ? install(&old)
-                                                 : real.sigaction(number, action, &old);
+    const int err =
+        action && is_default(action) ? install(&old) : real.sigaction(number, action, &old);
     if (err == 0 && ret_old) {
         if (old.sa_handler == on_signal) {
             memset(&old, 0, sizeof old);

@@ -31,7 +31,8 @@ struct slot {
  * together and memory follows the code that is seen.  Four slots (a cache line) serve 128 bytes. */
 enum { N_SLOTS = 1 << 15, N_WAYS = 4, ADDRESS_BITS = 48 };
 
-static struct slot slots[N_SLOTS] ALIGNED(4096); /* pages that were never looked up take no memory */
+static struct slot
+    slots[N_SLOTS] ALIGNED(4096); /* pages that were never looked up take no memory */
 
 union word {
     struct cfi_rule rule;
@@ -87,10 +88,9 @@ static void cache_put(uintptr_t pc, uint64_t key, struct cfi_rule rule)
     store_relaxed(&slot->check, key ^ scramble(word.bits));
 }
 
-
 bool unwind_is_supported(void)
 {
-    return _dl_find_object != NULL; // NOLINT
+    return _dl_find_object != NULL;  // NOLINT
 }
 
 /* ---- a miss: the object's tables ---- */

@@ -55,7 +55,7 @@ static inline long sys_call6(long n, long a, long b, long c, long d, long e, lon
 #error "cprof: no system calls for this machine in base/sys.h"
 #endif
 
-#define SYS_CALL(n, ...)  SYS_CALL_(n, __VA_ARGS__, 0, 0, 0, 0, 0, 0)
+#define SYS_CALL(n, ...) SYS_CALL_(n, __VA_ARGS__, 0, 0, 0, 0, 0, 0)
 #define SYS_CALL_(n, a, b, c, d, e, f, ...) \
     sys_call6(n, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 

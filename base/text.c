@@ -157,7 +157,8 @@ const char *text_errno(int err)
 {
     switch (err) {
 #define ERRNO(name, words) \
-    case name: return words;
+    case name: \
+        return words;
 #include "base/errno.def"
 #undef ERRNO
     default: return "Unknown error";

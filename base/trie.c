@@ -79,7 +79,8 @@ struct trie_item *trie_intern(struct trie *trie, const struct trie_key *key, boo
                   ret_is_new);
 }
 
-struct trie_item *trie_slot_intern(trie_slot *slot, const struct trie_key *key, bool *ret_is_new)
+struct trie_item *trie_slot_intern(trie_slot *slot, const struct trie_key *key,
+                                   bool *ret_is_new)
 {
     return intern(slot, 0, key, ret_is_new);
 }

@@ -41,6 +41,7 @@ struct trie_key {
  * *ret_is_new (may be NULL): this call published it. */
 struct trie_item *trie_intern(struct trie *trie, const struct trie_key *key, bool *ret_is_new);
 /* The same in a trie of one place. */
-struct trie_item *trie_slot_intern(trie_slot *slot, const struct trie_key *key, bool *ret_is_new);
+struct trie_item *trie_slot_intern(trie_slot *slot, const struct trie_key *key,
+                                   bool *ret_is_new);
 
 #endif

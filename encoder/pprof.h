@@ -47,17 +47,17 @@ struct pprof_line {
 };
 
 struct pprof_location {
-    uint32_t mapping; /* id; 0 for pseudo frames */
-    uint64_t address; /* 0 for pseudo frames */
+    uint32_t mapping;               /* id; 0 for pseudo frames */
+    uint64_t address;               /* 0 for pseudo frames */
     const struct pprof_line *lines; /* innermost first */
     uint32_t n_lines;
 };
 
 struct pprof_label {
     const char *key;
-    const char *text;     /* a text label, or NULL: then `number` */
+    const char *text; /* a text label, or NULL: then `number` */
     int64_t number;
-    const char *unit;     /* of `number`, or NULL */
+    const char *unit; /* of `number`, or NULL */
 };
 
 struct pprof_sample {

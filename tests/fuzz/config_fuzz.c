@@ -12,9 +12,9 @@ enum { VARIABLES_MAX = 64, MEMORY_BYTES = 1 << 30 };
 
 static void check(const struct config *config)
 {
-    if (config->depth < 1 || config->depth > STACK_DEPTH_MAX || config->memory_bytes < 1 << 20 ||
-        config->signal < 0 || config->signal > 64 || !config->out || !config->log ||
-        !config->labels)
+    if (config->depth < 1 || config->depth > STACK_DEPTH_MAX ||
+        config->memory_bytes < 1 << 20 || config->signal < 0 || config->signal > 64 ||
+        !config->out || !config->log || !config->labels)
         abort();
 }
 

@@ -20,13 +20,14 @@ int main(int argc, char **argv)
 {
     (void)argv;
     /* Right below lies an inaccessible page: what overflows crashes. */
-    char *memory = mmap(NULL, 8192 + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *memory =
+        mmap(NULL, 8192 + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     check(memory != MAP_FAILED, "mmap");
     mprotect(memory, 4096, PROT_NONE);
     stack = memory + 4096;
-    stack_t alternative = { .ss_sp = stack, .ss_size = 8192 };
+    stack_t alternative = {.ss_sp = stack, .ss_size = 8192};
     check(!sigaltstack(&alternative, NULL), "sigaltstack");
-    struct sigaction action = { .sa_handler = on_usr1, .sa_flags = SA_ONSTACK };
+    struct sigaction action = {.sa_handler = on_usr1, .sa_flags = SA_ONSTACK};
     sigaction(SIGUSR1, &action, NULL);
     for (int i = 0; i < 1000; i++) {
         raise(SIGUSR1);

@@ -16,6 +16,7 @@ int main(void)
     KEEP(kept);
     errno = 77;
     const int active = cprof_active(), result = cprof_snapshot();
-    printf("active %d, snapshot %s, errno %d\n", active, result ? strerror(result) : "written", errno);
+    printf("active %d, snapshot %s, errno %d\n", active, result ? strerror(result) : "written",
+           errno);
     return 0;
 }

@@ -180,7 +180,8 @@ static void start_server(pthread_t *servers)
     listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    check(listener >= 0 && bind(listener, (struct sockaddr *)&address, sizeof address) == 0, "bind");
+    check(listener >= 0 && bind(listener, (struct sockaddr *)&address, sizeof address) == 0,
+          "bind");
     check(listen(listener, 64) == 0, "listen");
     check(getsockname(listener, (struct sockaddr *)&address, &size) == 0, "getsockname");
     for (int i = 0; i < N_SERVERS; i++)

@@ -20,14 +20,15 @@ static void reap(pid_t pid, int expected)
 {
     int status;
     check(pid > 0 && waitpid(pid, &status, 0) == pid, "waitpid");
-    printf("child %d status %d\n", (int)pid, WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
+    printf("child %d status %d\n", (int)pid,
+           WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
     check(WIFEXITED(status) && WEXITSTATUS(status) == expected, "the child's status");
 }
 
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
-    char *const self[] = { argv[0], "execed", NULL };
+    char *const self[] = {argv[0], "execed", NULL};
     if (!strcmp(what, "execed")) {
         execed_allocates();
         return 5;
@@ -54,7 +55,8 @@ int main(int argc, char **argv)
     } else if (!strcmp(what, "vfork_exit")) {
         pid_t pid = vfork();
         if (pid == 0) {
-            void *p = malloc(opaque(50)); /* works with every libc here, and many programs do it */
+            void *p =
+                malloc(opaque(50)); /* works with every libc here, and many programs do it */
             KEEP(p);
             free(p);
             _exit(5);

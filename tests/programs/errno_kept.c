@@ -8,34 +8,38 @@ static int n_changed;
 /* Prints a line when this function's last call went otherwise. */
 static void result(const char *what, bool succeeded, int err)
 {
-    static struct { const char *what; int now, err, succeeded; } seen[128];
+    static struct {
+        const char *what;
+        int now, err, succeeded;
+    } seen[128];
     int now = errno, i = 0;
     while (seen[i].what && strcmp(seen[i].what, what))
         i++;
-    if (!seen[i].what || seen[i].now != now || seen[i].err != err || seen[i].succeeded != succeeded)
+    if (!seen[i].what || seen[i].now != now || seen[i].err != err ||
+        seen[i].succeeded != succeeded)
         printf("%s: %s, returned %d, errno %d\n", what, succeeded ? "ok" : "failed", err, now);
     seen[i].what = what, seen[i].now = now, seen[i].err = err, seen[i].succeeded = succeeded;
     if (succeeded && now != STRANGE)
         n_changed++;
 }
 
-#define SUCCEEDS(what, expression)                                                                                     \
-    for (int i = 0; i < N; i++) {                                                                                      \
-        errno = STRANGE;                                                                                               \
-        void *p = expression;                                                                                          \
-        KEEP(p);                                                                                                       \
-        result(what, p != NULL, 0);                                                                                    \
-        errno = STRANGE;                                                                                               \
-        free(p);                                                                                                       \
-        result("free after " what, true, 0);                                                                           \
+#define SUCCEEDS(what, expression) \
+    for (int i = 0; i < N; i++) { \
+        errno = STRANGE; \
+        void *p = expression; \
+        KEEP(p); \
+        result(what, p != NULL, 0); \
+        errno = STRANGE; \
+        free(p); \
+        result("free after " what, true, 0); \
     }
 
-#define FAILS(what, expression)                                                                                        \
-    for (int i = 0; i < 3; i++) {                                                                                      \
-        errno = STRANGE;                                                                                               \
-        void *p = expression;                                                                                          \
-        KEEP(p);                                                                                                       \
-        result(what, p != NULL, 0);                                                                                    \
+#define FAILS(what, expression) \
+    for (int i = 0; i < 3; i++) { \
+        errno = STRANGE; \
+        void *p = expression; \
+        KEEP(p); \
+        result(what, p != NULL, 0); \
     }
 
 int main(void)
@@ -94,7 +98,7 @@ int main(void)
     FAILS("valloc, huge", valloc(huge))
     FAILS("pvalloc, huge", pvalloc(opaque(SIZE_MAX - 100)))
     free(old);
-    static const size_t alignments[] = { 0, 1, 3, 4, 24, 100 };
+    static const size_t alignments[] = {0, 1, 3, 4, 24, 100};
     for (size_t i = 0; i < sizeof alignments / sizeof *alignments; i++) {
         void *p = (void *)&p;
         errno = STRANGE;

@@ -37,9 +37,12 @@ NAMED void *main_allocates(void)
 int main(int argc, char **argv)
 {
     bool snapshots = argc > 1;
-    struct sigaction action = { .sa_handler = on_alarm, .sa_flags = SA_RESTART };
+    struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
     sigaction(SIGALRM, &action, NULL);
-    struct itimerval every = { { 0, 97 }, { 0, 97 } };
+    struct itimerval every = {
+        {0, 97},
+        {0, 97}
+    };
     setitimer(ITIMER_REAL, &every, NULL);
     for (int i = 0; n_handled < 5000; i++) {
         void *p = main_allocates();
@@ -51,7 +54,7 @@ int main(int argc, char **argv)
         if (snapshots && i % 5000 == 0)
             raise(SIGUSR2);
     }
-    every = (struct itimerval){ 0 };
+    every = (struct itimerval){0};
     setitimer(ITIMER_REAL, &every, NULL);
     return 0;
 }

@@ -3,12 +3,12 @@
 
 enum { N_ROUNDS = 50000 };
 
-#define SIZE(name, size)                                                                                               \
-    NAMED void *name(void)                                                                                             \
-    {                                                                                                                  \
-        void *p = malloc(opaque(size));                                                                                \
-        KEEP(p);                                                                                                       \
-        return p;                                                                                                      \
+#define SIZE(name, size) \
+    NAMED void *name(void) \
+    { \
+        void *p = malloc(opaque(size)); \
+        KEEP(p); \
+        return p; \
     }
 
 SIZE(of_17k, 17 * 1024)
@@ -20,7 +20,7 @@ SIZE(of_256, 256)
 
 int main(void)
 {
-    static void *(*const makers[])(void) = { of_17k, of_1k, of_18k, of_512, of_16k, of_256 };
+    static void *(*const makers[])(void) = {of_17k, of_1k, of_18k, of_512, of_16k, of_256};
     for (int i = 0; i < N_ROUNDS; i++)
         for (size_t j = 0; j < sizeof makers / sizeof *makers; j++) {
             void *p = makers[j]();

@@ -9,7 +9,8 @@ static const size_t arena_bytes = (size_t)64 << 30;
 __attribute__((constructor)) static void arena_start(void)
 {
     if (!arena)
-        arena = mmap(NULL, arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        arena = mmap(NULL, arena_bytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 }
 
 static void *bump(size_t size, size_t alignment)

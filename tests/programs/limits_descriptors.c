@@ -7,7 +7,7 @@ static void *volatile kept;
 
 int main(void)
 {
-    struct rlimit limit = { 3, 3 };
+    struct rlimit limit = {3, 3};
     check(!setrlimit(RLIMIT_NOFILE, &limit), "setrlimit");
     kept = malloc(opaque(4321));
     puts("before the end");

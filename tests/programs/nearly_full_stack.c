@@ -29,7 +29,8 @@ static void *thread_main(void *unused)
 int main(void)
 {
     enum { PAGE = 4096, SIZE = 65536 };
-    char *memory = mmap(NULL, PAGE + SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *memory =
+        mmap(NULL, PAGE + SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     check(memory != MAP_FAILED && !mprotect(memory, PAGE, PROT_NONE), "mmap");
     bottom = memory + PAGE;
     pthread_attr_t attr;

@@ -35,10 +35,13 @@ NAMED void after_jumps(void)
 
 int main(void)
 {
-    struct sigaction action = { .sa_handler = on_alarm };
+    struct sigaction action = {.sa_handler = on_alarm};
     sigaction(SIGALRM, &action, NULL);
     if (sigsetjmp(back, 1) == 0 || n_jumps < 3000) {
-        struct itimerval once = { { 0, 0 }, { 0, 60 + n_jumps % 90 } };
+        struct itimerval once = {
+            {0, 0                },
+            {0, 60 + n_jumps % 90}
+        };
         setitimer(ITIMER_REAL, &once, NULL);
         before_jumps();
     }

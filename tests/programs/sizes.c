@@ -4,18 +4,18 @@
 
 static long n_samples, rate;
 
-#define SIZE(name, size)                                                                                               \
-    NAMED void name(void)                                                                                              \
-    {                                                                                                                  \
-        long n = n_samples * rate / (size);                                                                            \
-        if (n < n_samples)                                                                                             \
-            n = n_samples;                                                                                             \
-        for (long i = 0; i < n; i++) {                                                                                 \
-            void *p = malloc(opaque(size));                                                                            \
-            KEEP(p);                                                                                                   \
-            free(p);                                                                                                   \
-        }                                                                                                              \
-        printf("%s %ld %ld\n", #name, (long)(size), n);                                                                \
+#define SIZE(name, size) \
+    NAMED void name(void) \
+    { \
+        long n = n_samples * rate / (size); \
+        if (n < n_samples) \
+            n = n_samples; \
+        for (long i = 0; i < n; i++) { \
+            void *p = malloc(opaque(size)); \
+            KEEP(p); \
+            free(p); \
+        } \
+        printf("%s %ld %ld\n", #name, (long)(size), n); \
     }
 
 SIZE(size_16, 16)

@@ -16,7 +16,9 @@ int main(int argc, char **argv)
         KEEP(p);
     }
     raise(SIGUSR2);
-    check(write(a, "first\n", 6) == 6 && write(b, "second\n", 7) == 7 && write(c, "third\n", 6) == 6, "write");
+    check(write(a, "first\n", 6) == 6 && write(b, "second\n", 7) == 7 &&
+              write(c, "third\n", 6) == 6,
+          "write");
     int fd = open("report", O_RDWR | O_CREAT, 0600);
     dprintf(fd, "%d %d %d %d\n", a, b, c, fd);
     return 3;

@@ -14,9 +14,20 @@ struct tally {
     long allocated, allocated_bytes, freed, freed_bytes;
 };
 
-enum { MALLOC, CALLOC, REALLOC, REALLOC_NEW, REALLOCARRAY, MEMALIGN, POSIX_MEMALIGN, ALIGNED_ALLOC, VALLOC, N_OWNERS };
+enum {
+    MALLOC,
+    CALLOC,
+    REALLOC,
+    REALLOC_NEW,
+    REALLOCARRAY,
+    MEMALIGN,
+    POSIX_MEMALIGN,
+    ALIGNED_ALLOC,
+    VALLOC,
+    N_OWNERS
+};
 static const char *const owner_names[N_OWNERS] = {
-    "by_malloc", "by_calloc", "by_realloc", "by_realloc_new", "by_reallocarray",
+    "by_malloc",   "by_calloc",         "by_realloc",       "by_realloc_new", "by_reallocarray",
     "by_memalign", "by_posix_memalign", "by_aligned_alloc", "by_valloc",
 };
 
@@ -103,7 +114,7 @@ static void log_alloc(struct tally *mine, struct slot *slot, void *p, size_t siz
     check(p, owner_names[owner]);
     mine[owner].allocated++;
     mine[owner].allocated_bytes += (long)size;
-    *slot = (struct slot){ p, size, owner };
+    *slot = (struct slot){p, size, owner};
 }
 
 static void log_free(struct tally *mine, const struct slot *slot)
@@ -115,29 +126,20 @@ static void log_free(struct tally *mine, const struct slot *slot)
 static void allocate(struct tally *mine, struct slot *slot, size_t size, int how)
 {
     switch (how) {
-    case MALLOC:
-        log_alloc(mine, slot, by_malloc(size), size, MALLOC);
-        break;
-    case CALLOC:
-        log_alloc(mine, slot, by_calloc(size), size, CALLOC);
-        break;
-    case REALLOC_NEW:
-        log_alloc(mine, slot, by_realloc_new(size), size, REALLOC_NEW);
-        break;
+    case MALLOC: log_alloc(mine, slot, by_malloc(size), size, MALLOC); break;
+    case CALLOC: log_alloc(mine, slot, by_calloc(size), size, CALLOC); break;
+    case REALLOC_NEW: log_alloc(mine, slot, by_realloc_new(size), size, REALLOC_NEW); break;
     case REALLOCARRAY:
         log_alloc(mine, slot, by_reallocarray(NULL, size), 3 * size, REALLOCARRAY);
         break;
-    case MEMALIGN:
-        log_alloc(mine, slot, by_memalign(size), size, MEMALIGN);
-        break;
+    case MEMALIGN: log_alloc(mine, slot, by_memalign(size), size, MEMALIGN); break;
     case POSIX_MEMALIGN:
         log_alloc(mine, slot, by_posix_memalign(size), size, POSIX_MEMALIGN);
         break;
     case ALIGNED_ALLOC:
         log_alloc(mine, slot, by_aligned_alloc(size), size, ALIGNED_ALLOC);
         break;
-    default:
-        log_alloc(mine, slot, by_valloc(size), size, VALLOC);
+    default: log_alloc(mine, slot, by_valloc(size), size, VALLOC);
     }
 }
 
@@ -173,7 +175,8 @@ static void *worker(void *arg)
             exchange(slot, (r >> 32) % N_MAILBOX);
         if (!slot->p) {
             int how = (int)((r >> 50) % 64);
-            static const uint8_t choice[] = { REALLOC_NEW, REALLOCARRAY, MEMALIGN, POSIX_MEMALIGN, ALIGNED_ALLOC };
+            static const uint8_t choice[] = {REALLOC_NEW, REALLOCARRAY, MEMALIGN,
+                                             POSIX_MEMALIGN, ALIGNED_ALLOC};
             if (how == 63)
                 allocate(mine, slot, size % 100, VALLOC);
             else if (how < 50)
@@ -185,7 +188,7 @@ static void *worker(void *arg)
         } else {
             log_free(mine, slot);
             free(slot->p);
-            *slot = (struct slot){ 0 };
+            *slot = (struct slot){0};
         }
     }
     return NULL;
@@ -196,7 +199,8 @@ int main(int argc, char **argv)
     n_operations = argc > 1 ? atol(argv[1]) : 400000;
     pthread_t threads[N_THREADS];
     for (size_t i = 0; i < N_THREADS; i++) {
-        slots[i] = mmap(NULL, N_SLOTS * sizeof *slots[i], PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        slots[i] = mmap(NULL, N_SLOTS * sizeof *slots[i], PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         check(slots[i] != MAP_FAILED, "mmap");
     }
     for (size_t i = 0; i < N_THREADS; i++)
@@ -204,7 +208,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < N_THREADS; i++)
         pthread_join(threads[i], NULL);
     for (int owner = 0; owner < N_OWNERS; owner++) {
-        struct tally sum = { 0 };
+        struct tally sum = {0};
         for (int i = 0; i < N_THREADS; i++) {
             sum.allocated += tallies[i][owner].allocated;
             sum.allocated_bytes += tallies[i][owner].allocated_bytes;

@@ -18,14 +18,18 @@ NAMED void keeps_something(void)
 
 static const char *handler_name(void (*handler)(int))
 {
-    return handler == SIG_DFL ? "default" : handler == SIG_IGN ? "ignored" : handler == mine ? "mine" : "foreign";
+    return handler == SIG_DFL   ? "default"
+           : handler == SIG_IGN ? "ignored"
+           : handler == mine    ? "mine"
+                                : "foreign";
 }
 
 static void query(const char *what)
 {
     struct sigaction action;
     sigaction(SIGUSR2, NULL, &action);
-    printf("%s: %s flags %x\n", what, handler_name(action.sa_handler), (unsigned)action.sa_flags);
+    printf("%s: %s flags %x\n", what, handler_name(action.sa_handler),
+           (unsigned)action.sa_flags);
 }
 
 int main(int argc, char **argv)
@@ -43,7 +47,8 @@ int main(int argc, char **argv)
         raise(SIGUSR2);
         query("ignored then");
     } else if (!strcmp(what, "sigaction")) {
-        struct sigaction action = { .sa_handler = mine, .sa_flags = SA_RESTART | SA_NODEFER }, old;
+        struct sigaction action = {.sa_handler = mine, .sa_flags = SA_RESTART | SA_NODEFER},
+                         old;
         sigaction(SIGUSR2, &action, &old);
         printf("before: %s\n", handler_name(old.sa_handler));
         query("then");

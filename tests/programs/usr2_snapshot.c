@@ -28,7 +28,8 @@ static int n_files(const char *path, const char *end)
     DIR *directory = opendir(path);
     for (struct dirent *entry; directory && (entry = readdir(directory));) {
         size_t length = strlen(entry->d_name), end_length = strlen(end);
-        n += entry->d_name[0] != '.' && length >= end_length && !strcmp(entry->d_name + length - end_length, end);
+        n += entry->d_name[0] != '.' && length >= end_length &&
+             !strcmp(entry->d_name + length - end_length, end);
     }
     if (directory)
         closedir(directory);

@@ -43,7 +43,8 @@ TEST_ALONE(pieces_are_zeroed_and_aligned)
     }
 }
 
-static const size_t sizes[] = {1, 16, 24, 60, 64, 72, 100, 128, 1000, 4096, 30000, 40000, 131072};
+static const size_t sizes[] = {1,   16,   24,   60,    64,    72,    100,
+                               128, 1000, 4096, 30000, 40000, 131072};
 
 TEST_ALONE(pieces_do_not_overlap)
 {
@@ -136,8 +137,8 @@ TEST_ALONE(unmapped_pages_can_be_used_again)
 
 TEST_ALONE(absurd_sizes_are_refused)
 {
-    static const size_t absurd[] = {SIZE_MAX,        SIZE_MAX - 1,    SIZE_MAX - 14,
-                                    SIZE_MAX - 63,   SIZE_MAX - 4094, SIZE_MAX - 4095,
+    static const size_t absurd[] = {SIZE_MAX,         SIZE_MAX - 1,    SIZE_MAX - 14,
+                                    SIZE_MAX - 63,    SIZE_MAX - 4094, SIZE_MAX - 4095,
                                     SIZE_MAX / 2 + 1, (size_t)1 << 47};
 
     arena_set_cap(SIZE_MAX / 2, 0);
@@ -242,7 +243,12 @@ TEST_ALONE(a_handler_that_interrupts_alloc_gets_a_piece_of_its_own)
 {
     enum { N = 400000, WANT_SIGNALS = 50 };
     static unsigned char *pieces[N];
-    const struct itimerval often = {{0, 100}, {0, 100}}, never = {{0, 0}, {0, 0}};
+    const struct itimerval often =
+                               {
+                                   {0, 100},
+                                   {0, 100}
+    },
+                           never = {{0, 0}, {0, 0}};
     const struct sigaction action = {.sa_handler = alloc_in_handler, .sa_flags = SA_RESTART};
     int n = 0;
 

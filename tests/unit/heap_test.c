@@ -38,7 +38,8 @@ static bool may_be_tracked(const void *p)
 {
 #if defined(__SANITIZE_THREAD__)
     const uint8_t *filter = __atomic_load_n(&heap_filter, __ATOMIC_ACQUIRE);
-    return __atomic_load_n(&filter[(uint32_t)(uintptr_t)p >> HEAP_PAGE_BITS], __ATOMIC_RELAXED) != 0;
+    return __atomic_load_n(&filter[(uint32_t)(uintptr_t)p >> HEAP_PAGE_BITS],
+                           __ATOMIC_RELAXED) != 0;
 #else
     return heap_may_be_tracked(p);
 #endif
@@ -132,8 +133,8 @@ TEST_ALONE(at_rate_1_every_object_and_byte_counts)
 
 TEST_ALONE(large_sizes_are_exact_up_to_16_gib_and_to_the_page_beyond)
 {
-    static const uint64_t sizes[] = {1ull << 33, (1ull << 34) - 1, 1ull << 34, (1ull << 34) + 4096,
-                                     1ull << 40, 1ull << 45};
+    static const uint64_t sizes[] = {1ull << 33,          (1ull << 34) - 1, 1ull << 34,
+                                     (1ull << 34) + 4096, 1ull << 40,       1ull << 45};
 
     set_up(1);
     for (size_t i = 0; i < COUNT_OF(sizes); i++) {
@@ -306,7 +307,8 @@ TEST_ALONE(when_memory_is_out_allocations_still_count_and_in_use_says_less)
     const struct values got = sum_all();
     CHECK_INT(got.alloc_objects, N, "allocated");
     CHECK_INT(got.alloc_bytes, N * 100, "allocated");
-    CHECK_INT(got.inuse_objects + (int64_t)thread_sum_dropped(DROP_LIVE_FULL), N, "in use and dropped");
+    CHECK_INT(got.inuse_objects + (int64_t)thread_sum_dropped(DROP_LIVE_FULL), N,
+              "in use and dropped");
     CHECK_AT_LEAST(got.inuse_objects, 20000, "in use");
     for (uint64_t i = 0; i < N; i++)
         release(object(i));
@@ -356,7 +358,8 @@ TEST_ALONE(inside_the_agent_nothing_is_recorded_but_frees_are)
 static bool is_early_page(size_t page)
 {
     for (size_t at = 0; at < EARLY_POOL_BYTES; at += 4096)
-        if ((((uintptr_t)early_pool + at) >> HEAP_PAGE_BITS & ((1 << HEAP_FILTER_BITS) - 1)) == page)
+        if ((((uintptr_t)early_pool + at) >> HEAP_PAGE_BITS & ((1 << HEAP_FILTER_BITS) - 1)) ==
+            page)
             return true;
     return false;
 }
@@ -446,7 +449,8 @@ TEST_ALONE(objects_of_every_rate_are_found_after_every_change)
         for (uint64_t k = 0; k <= c; k++)
             for (uint64_t i = 0; i < N && changes[k]; i++)
                 if (!may_be_tracked(object(k * N + i)))
-                    FAIL("change %zu: object %" PRIu64 " of change %" PRIu64 " is missed", c, i, k);
+                    FAIL("change %zu: object %" PRIu64 " of change %" PRIu64 " is missed", c, i,
+                         k);
     }
     for (uint64_t i = 0; i < N * COUNT_OF(changes); i++)
         release(object(i));

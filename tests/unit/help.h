@@ -78,8 +78,8 @@ __attribute__((destructor)) static void scratch_remove(void)
 /* What run() fails in a child fails here; so does a child that crashes. */
 static inline void in_child(void (*run)(void))
 {
-    const char **why = mmap(NULL, sizeof *why, PROT_READ | PROT_WRITE,
-                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    const char **why =
+        mmap(NULL, sizeof *why, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     int status = 0;
 
     scratch_folder(); /* the parent removes it */

@@ -130,8 +130,16 @@ TEST(an_address_given_out_again_is_replaced_whatever_came_and_went_meanwhile)
 
 TEST_ALONE(addresses_that_malloc_cannot_give_are_odd)
 {
-    static const uintptr_t odd[] = {0, 1, 4, 7, 0x1001, 0x100c, (uintptr_t)1 << 47,
-                                    ((uintptr_t)1 << 47) + 16, UINTPTR_MAX, UINTPTR_MAX - 7};
+    static const uintptr_t odd[] = {0,
+                                    1,
+                                    4,
+                                    7,
+                                    0x1001,
+                                    0x100c,
+                                    (uintptr_t)1 << 47,
+                                    ((uintptr_t)1 << 47) + 16,
+                                    UINTPTR_MAX,
+                                    UINTPTR_MAX - 7};
     static const uintptr_t even[] = {8, 16, ((uintptr_t)1 << 47) - 8, (uintptr_t)1 << 46};
     uint64_t value;
 
@@ -216,7 +224,8 @@ TEST_ALONE(ten_million_puts_and_takes_leave_nothing_behind)
     const uint32_t levels = load_relaxed(&table.n_levels);
     const uint64_t slots = n_slots();
     const size_t used_bytes = arena_used_bytes();
-    for (uint64_t i = N_LIVE; i < N; i++) { /* addresses come and go, N_LIVE of them at a time */
+    for (uint64_t i = N_LIVE; i < N;
+         i++) { /* addresses come and go, N_LIVE of them at a time */
         if (!livetab_take(&table, address_of(i - N_LIVE), &value))
             FAIL("object %" PRIu64 " is not there", i - N_LIVE);
         put(address_of(i), i);
@@ -235,7 +244,8 @@ TEST_ALONE(ten_million_puts_and_takes_leave_nothing_behind)
         livetab_take(&table, address_of(i), &value);
     for (uint32_t level = 0; level < load_relaxed(&table.n_levels); level++) {
         const uint64_t *words = (const uint64_t *)load_relaxed(&table.levels[level].slots);
-        for (uint64_t slot = 0; slot < 8ull * load_relaxed(&table.levels[level].n_buckets); slot++)
+        for (uint64_t slot = 0; slot < 8ull * load_relaxed(&table.levels[level].n_buckets);
+             slot++)
             if (words[2 * slot] != 0)
                 FAIL("level %u: slot %" PRIu64 " is not free", level, slot);
     }
@@ -284,7 +294,8 @@ enum { BIRTHS = (1 << LIVETAB_BIRTH_BITS) - 1 };
 
 TEST_ALONE(ages_are_exact_up_to_the_horizon_and_older_is_older)
 {
-    static const uint64_t starts[] = {0, 1, 1000, BIRTHS - 1, BIRTHS, BIRTHS + 1, 10ull * BIRTHS + 77};
+    static const uint64_t starts[] = {
+        0, 1, 1000, BIRTHS - 1, BIRTHS, BIRTHS + 1, 10ull * BIRTHS + 77};
     static const uint64_t ages[] = {0, 1, 59, 60, 3600, 86400, LIVETAB_HORIZON_S - 1};
     uint64_t old, value;
 
@@ -432,14 +443,20 @@ static void put_in_handler(int number)
         if (put(0x7000000000 + (n * 8 + k) * 16, n) != LIVETAB_NEW)
             n_handler_failures++;
     for (uint64_t k = 0; n >= 4 && k < 8; k++)
-        if (!livetab_take(&table, 0x7000000000 + ((n - 4) * 8 + k) * 16, &value) || value != n - 4)
+        if (!livetab_take(&table, 0x7000000000 + ((n - 4) * 8 + k) * 16, &value) ||
+            value != n - 4)
             n_handler_failures++;
 }
 
 TEST_ALONE(handlers_that_interrupt_put_and_take_leave_the_table_consistent)
 {
     enum { WANT_SIGNALS = 300, N = 512, ROUNDS_MAX = 200000 };
-    const struct itimerval often = {{0, 100}, {0, 100}}, never = {{0, 0}, {0, 0}};
+    const struct itimerval often =
+                               {
+                                   {0, 100},
+                                   {0, 100}
+    },
+                           never = {{0, 0}, {0, 0}};
     const struct sigaction action = {.sa_handler = put_in_handler, .sa_flags = SA_RESTART};
     uint64_t value;
 

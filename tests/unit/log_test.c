@@ -119,7 +119,8 @@ TEST_ALONE(a_log_file_gets_pid_and_level_and_no_descriptor_stays_open)
     next = dup(0);
     CHECK_INT(next, lowest, "lowest free descriptor afterwards");
     close(next);
-    snprintf(want, sizeof want, "cprof[%d]: warn: one\ncprof[%d]: info: two\n", getpid(), getpid());
+    snprintf(want, sizeof want, "cprof[%d]: warn: one\ncprof[%d]: info: two\n", getpid(),
+             getpid());
     CHECK_STR(read_file(path), want, "log file");
     CHECK_STR(capture_end(capture), "", "stderr");
 }

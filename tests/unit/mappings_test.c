@@ -100,7 +100,8 @@ TEST_ALONE(cover_finds_what_is_there_and_adds_what_is_unloaded)
     set_up();
     const uintptr_t own = (uintptr_t)set_up, gone = (uintptr_t)dlsym(handle, "plugin");
     const struct location *of_own = location_get(location_intern(own, modules_find(own)->id));
-    const struct location *of_gone = location_get(location_intern(gone, modules_find(gone)->id));
+    const struct location *of_gone =
+        location_get(location_intern(gone, modules_find(gone)->id));
     const struct location *nowhere = location_get(location_intern(0x1000, MODULE_UNKNOWN));
     dlclose(handle);
     modules_on_unload();

@@ -109,7 +109,8 @@ TEST_ALONE(the_vdso_is_a_module_without_a_file)
 
 TEST_ALONE(addresses_outside_of_code_have_no_module)
 {
-    char *heap = malloc(100), *pages = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *heap = malloc(100),
+         *pages = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     int on_stack;
 
     set_up();
@@ -253,8 +254,8 @@ TEST_ALONE(threads_that_find_a_new_module_at_once_find_the_same)
 
     set_up();
     snprintf(copies, sizeof copies, "%s/copy", scratch_folder());
-    snprintf(command, sizeof command, "for i in $(seq %d); do cp '%s' '%s'$i; done", N_PLUGINS, path,
-             copies);
+    snprintf(command, sizeof command, "for i in $(seq %d); do cp '%s' '%s'$i; done", N_PLUGINS,
+             path, copies);
     CHECK_INT(system(command), 0, "copies");
     for (int k = 0; k < N_PLUGINS; k++) {
         char copy[600];

@@ -86,7 +86,8 @@ TEST_ALONE(a_child_in_its_parents_memory_is_borrowed)
         SKIP("TSan's runtime does not survive CLONE_VM");
     process_init();
     process_self();
-    const pid_t child = clone(look, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD, &seen);
+    const pid_t child =
+        clone(look, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD, &seen);
     waitpid(child, &status, 0);
     CHECK_INT(status, 0, "child");
     CHECK_INT(seen.own_pid, child, "pid that the kernel says");

@@ -163,7 +163,8 @@ TEST(profiles_have_distinct_names_and_types_that_the_encoder_takes)
             has_default |= profile->default_type &&
                            strcmp(profile->default_type, profile->types[t].type) == 0;
         if (!has_default)
-            FAIL("%s: default type %s is none of its types", profile->name, profile->default_type);
+            FAIL("%s: default type %s is none of its types", profile->name,
+                 profile->default_type);
     }
     CHECK_STR(profiles[0].name, "heap", "first");
 }

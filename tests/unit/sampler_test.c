@@ -17,7 +17,8 @@ TEST(log_agrees_with_libm)
     uint64_t random = 4;
 
     for (int i = 0; i < 1000000; i++) {
-        const double x = ldexp((double)(next_random(&random) >> 11) + 1, -53 - (int)(random % 60));
+        const double x =
+            ldexp((double)(next_random(&random) >> 11) + 1, -53 - (int)(random % 60));
         check_close(sampler_log(x), log(x), "log", x);
     }
     for (int e = -1000; e < 1000; e++)
@@ -38,8 +39,16 @@ TEST(one_minus_exp_agrees_with_libm)
         const double x = ldexp((double)(next_random(&random) >> 11), -47 - (int)(random % 60));
         check_close(sampler_one_minus_exp(x), -expm1(-x), "1 - exp", x);
     }
-    static const double edges[] = {0.5, 0.69314718055994529, 0.69314718055994540, 1.3862943611198906,
-                                   39.999999, 40, 40.0001, 1e300, 1e-300, 0x1p-1074};
+    static const double edges[] = {0.5,
+                                   0.69314718055994529,
+                                   0.69314718055994540,
+                                   1.3862943611198906,
+                                   39.999999,
+                                   40,
+                                   40.0001,
+                                   1e300,
+                                   1e-300,
+                                   0x1p-1074};
     for (size_t i = 0; i < COUNT_OF(edges); i++)
         check_close(sampler_one_minus_exp(edges[i]), -expm1(-edges[i]), "1 - exp", edges[i]);
 }
@@ -91,7 +100,8 @@ TEST(mean_gap_is_the_rate)
         const double want = 1 / -expm1(-1 / (double)rates[i]);
         const double sigma = (double)rates[i] / sqrt(N);
         if (fabs(sum / N - want) > 4 * sigma)
-            FAIL("rate %" PRIu64 ": mean gap %g, want %g +- %g", rates[i], sum / N, want, sigma);
+            FAIL("rate %" PRIu64 ": mean gap %g, want %g +- %g", rates[i], sum / N, want,
+                 sigma);
     }
 }
 
@@ -249,7 +259,8 @@ TEST(weights_are_the_inverse_probability_from_0_to_1_gib)
         if (fabs(objects - 1) > 1e-6 + p / SAMPLER_OBJECT)
             FAIL("size %" PRIu64 ": probability * objects = %.9g, want 1", size, objects);
         if (fabs(p * (double)weight.bytes - (double)size) > 1e-9 * (double)size + p)
-            FAIL("size %" PRIu64 ": probability * bytes = %.9g", size, p * (double)weight.bytes);
+            FAIL("size %" PRIu64 ": probability * bytes = %.9g", size,
+                 p * (double)weight.bytes);
     }
 }
 
@@ -282,8 +293,8 @@ TEST(sampled_sums_are_unbiased_for_mixed_sizes)
         const double sigma = sqrt(variance[k]), error = of_objects[k] - (double)n_objects[k];
         const double want_bytes = (double)n_objects[k] * (double)sizes[k];
         if (fabs(error) > 5 * sigma + 0.001 * (double)n_objects[k])
-            FAIL("size %" PRIu64 ": %g objects, want %" PRIu64 " +- %g", sizes[k], of_objects[k],
-                 n_objects[k], sigma);
+            FAIL("size %" PRIu64 ": %g objects, want %" PRIu64 " +- %g", sizes[k],
+                 of_objects[k], n_objects[k], sigma);
         if (fabs(of_bytes[k] - want_bytes) > (5 * sigma + 1) * (double)sizes[k])
             FAIL("size %" PRIu64 ": %g bytes, want %g", sizes[k], of_bytes[k], want_bytes);
     }

@@ -41,9 +41,11 @@ NOINLINE static int a_caller(int x)
 }
 
 /* Counts `bytes` in one object under a made-up stack. */
-static struct record *count_under(const uintptr_t *pcs, size_t n, bool truncated, uint64_t bytes)
+static struct record *count_under(const uintptr_t *pcs, size_t n, bool truncated,
+                                  uint64_t bytes)
 {
-    struct record *record = record_intern(SOURCE_HEAP, stacktab_intern(pcs, n, truncated), bytes);
+    struct record *record =
+        record_intern(SOURCE_HEAP, stacktab_intern(pcs, n, truncated), bytes);
 
     add_relaxed(&record_shard(record)->values[0], SAMPLER_OBJECT); /* allocated objects */
     add_relaxed(&record_shard(record)->values[1], bytes);          /* allocated bytes */
@@ -146,7 +148,8 @@ static const char *frame(const struct pprof_input *input, size_t sample, size_t 
         return "(no such frame)";
     const struct pprof_location *location =
         &input->locations[input->samples[sample].locations[k] - 1];
-    return location->n_lines ? input->functions[location->lines[0].function - 1].name : "(no name)";
+    return location->n_lines ? input->functions[location->lines[0].function - 1].name
+                             : "(no name)";
 }
 
 static struct snapshot take(const struct snapshot_options *options)
@@ -197,9 +200,10 @@ TEST_ALONE(the_file_holds_the_names)
     snapshot_drop(&snapshot);
 }
 
-static const char *const plugin = "typedef void f(void *);\n"
-                                  "void plugin_inner(f *work, void *arg) { work(arg); }\n"
-                                  "void plugin(f *work, void *arg) { plugin_inner(work, arg); }\n";
+static const char *const plugin =
+    "typedef void f(void *);\n"
+    "void plugin_inner(f *work, void *arg) { work(arg); }\n"
+    "void plugin(f *work, void *arg) { plugin_inner(work, arg); }\n";
 typedef void plugin_function(void (*work)(void *), void *arg);
 
 static void allocate_one(void *p)
@@ -357,12 +361,12 @@ TEST_ALONE(all_profiles_can_be_taken)
 
 TEST_ALONE(comments_say_what_was_profiled)
 {
-    const struct snapshot_options options = {.labels = "env=test", .host = "a-host",
-                                             .service = "shop"};
+    const struct snapshot_options options = {
+        .labels = "env=test", .host = "a-host", .service = "shop"};
     char all[8192] = "", pid[32];
-    static const char *const parts[] = {"profile: heap",   "agent: cprof ", "exe: /",
-                                        "host: a-host",    "service: shop", "labels: env=test",
-                                        "start: ",         "samples kept: 1", "stacks: 1",
+    static const char *const parts[] = {"profile: heap",  "agent: cprof ",   "exe: /",
+                                        "host: a-host",   "service: shop",   "labels: env=test",
+                                        "start: ",        "samples kept: 1", "stacks: 1",
                                         "agent memory: ", "process RSS: "};
 
     set_up();

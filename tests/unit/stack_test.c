@@ -63,7 +63,7 @@ static const char *name_at(size_t i)
     Dl_info info;
 
     return i < n_pcs && dladdr((void *)(pcs[i] - 1), &info) && info.dli_sname ? info.dli_sname
-                                                                               : "(none)";
+                                                                              : "(none)";
 }
 
 /* ---- capture ---- */
@@ -153,8 +153,8 @@ TEST_ALONE(the_same_place_gives_the_same_stack)
 
 struct visit {
     size_t room_bytes;
-    uintptr_t frame;     /* where the work was done */
-    sys_sigset blocked;  /* the signal mask there */
+    uintptr_t frame;    /* where the work was done */
+    sys_sigset blocked; /* the signal mask there */
     bool was_called, result;
 };
 
@@ -412,8 +412,8 @@ TEST_ALONE(threads_never_share_a_scratch_stack)
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, 24 << 10);
     for (int i = 0; i < N; i++)
-        CHECK_INT(pthread_create(&threads[i], &attr, ask_many_times, (void *)(intptr_t)(i + 1)), 0,
-                  "thread");
+        CHECK_INT(pthread_create(&threads[i], &attr, ask_many_times, (void *)(intptr_t)(i + 1)),
+                  0, "thread");
     for (int i = 0; i < N; i++) {
         void *n_done;
         pthread_join(threads[i], &n_done);

@@ -72,7 +72,8 @@ TEST_ALONE(a_difference_in_any_frame_length_or_truncation_makes_another_stack)
 
 TEST_ALONE(locations_lie_inside_the_calls)
 {
-    const uintptr_t pcs[] = {(uintptr_t)gnu_get_libc_version + 1, (uintptr_t)a_function + 1, 0x1234};
+    const uintptr_t pcs[] = {(uintptr_t)gnu_get_libc_version + 1, (uintptr_t)a_function + 1,
+                             0x1234};
 
     set_up();
     const struct stack *stack = stacktab_intern(pcs, 3, false);

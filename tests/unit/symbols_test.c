@@ -70,7 +70,8 @@ static const char *const gaps =
     "\".weak a_weak\\n.type a_weak,@function\\n.set a_weak,first\\n.size a_weak,16\\n\"\n"
     "\".type a_local,@function\\n.set a_local,first\\n.size a_local,16\\n\"\n"
     "\".fill 16,1,0x90\\n\"\n"
-    "\".globl second\\n.type second,@function\\nsecond: .fill 32,1,0xc3\\n.size second,32\\n\");\n";
+    "\".globl second\\n.type second,@function\\nsecond: .fill 32,1,0xc3\\n.size "
+    "second,32\\n\");\n";
 
 TEST_ALONE(a_symbol_covers_its_size_and_nothing_else)
 {
@@ -80,7 +81,8 @@ TEST_ALONE(a_symbol_covers_its_size_and_nothing_else)
 
     set_up();
     const struct module *module = modules_find(first);
-    CHECK_STR(name_of(first), "first", "first byte; the global name goes before weak and local");
+    CHECK_STR(name_of(first), "first",
+              "first byte; the global name goes before weak and local");
     CHECK_STR(name_of(first + 15), "first", "last byte");
     for (uintptr_t at = first + 16; at < first + 32; at += 5) {
         snprintf(want, sizeof want, "libgaps.so+0x%lx", (unsigned long)(at - module->bias));
@@ -183,7 +185,8 @@ TEST_ALONE(code_of_a_jit_has_the_names_of_its_map)
     set_up();
     snprintf(path, sizeof path, "/tmp/perf-%d.map", getpid());
     strcat(map, "a0000 100 LazyCompile:*old a.js:1\n");
-    strcat(map, "a0000 100 LazyCompile:*new name a.js:1\n"); /* compiled again: the last line wins */
+    strcat(map,
+           "a0000 100 LazyCompile:*new name a.js:1\n"); /* compiled again: the last line wins */
     strcat(map, "a0100 10 other\nnonsense\n a0200 10 x\na0300 zz x\na0400\n");
     write_file(path, map);
     CHECK_STR(name_of(0xa0000), "LazyCompile:*new name a.js:1", "first byte");
@@ -232,7 +235,8 @@ TEST_ALONE(the_build_id_of_a_file_is_that_of_its_module)
     symbols_build_id_text(libc->build_id, libc->build_id_size, of_module);
     CHECK_INT(strlen(of_file), 40, "digits");
     CHECK_STR(of_file, of_module, "build id");
-    void *handle = dlopen(make_library("libplain.so", "int plugin;", "-Wl,--build-id=none"), RTLD_NOW);
+    void *handle =
+        dlopen(make_library("libplain.so", "int plugin;", "-Wl,--build-id=none"), RTLD_NOW);
     CHECK(handle != NULL);
     symbols_read_build_id(scratch_path("libplain.so"), of_file);
     CHECK_STR(of_file, "", "a file without one");

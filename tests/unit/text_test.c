@@ -33,8 +33,9 @@ TEST(formats_as_printf_does)
 
     text_init(&text, got, sizeof got);
 #define ARGS \
-    "%d %d %ld %ld %u %lu %zu %x %lx %lx %c%c [%s] [%s] 100%%", INT_MIN, 0, LONG_MIN, LONG_MAX, \
-        UINT_MAX, ULONG_MAX, SIZE_MAX, 0xdeadbeefu, ULONG_MAX, 0ul, 'x', '\n', "", "text"
+    "%d %d %ld %ld %u %lu %zu %x %lx %lx %c%c [%s] [%s] 100%%", INT_MIN, 0, LONG_MIN, \
+        LONG_MAX, UINT_MAX, ULONG_MAX, SIZE_MAX, 0xdeadbeefu, ULONG_MAX, 0ul, 'x', '\n', "", \
+        "text"
     text_addf(&text, ARGS);
     snprintf(want, sizeof want, ARGS);
     CHECK_STR(got, want, "format");

@@ -286,15 +286,16 @@ TEST_ALONE(on_a_scratch_stack_the_guard_is_believed)
     for (size_t i = 0; i < COUNT_OF(places); i++) {
         pthread_attr_t attr;
         pthread_t thread;
-        char *memory = mmap((void *)places[i], SIZE + 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
-                            -1, 0);
+        char *memory =
+            mmap((void *)places[i], SIZE + 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         mprotect(memory + 4096, SIZE, PROT_READ | PROT_WRITE);
         pthread_attr_init(&attr);
         pthread_attr_setstack(&attr, memory + 4096, SIZE);
         CHECK_INT(pthread_create(&thread, &attr, work_on_a_small_stack, NULL), 0, "thread");
         pthread_join(thread, NULL);
         if (entered_on_scratch)
-            FAIL("thread's stack at %" PRIxPTR ", scratch at %" PRIxPTR ": the guard let in twice",
+            FAIL("thread's stack at %" PRIxPTR ", scratch at %" PRIxPTR
+                 ": the guard let in twice",
                  (uintptr_t)memory, scratch_frame);
     }
 }

@@ -35,7 +35,10 @@ static struct trie trie;
 
 static struct word *intern(uint64_t hash, uint64_t value, bool *ret_is_new)
 {
-    const struct word_key key = {{hash, is_same, make}, value};
+    const struct word_key key = {
+        {hash, is_same, make},
+        value
+    };
 
     return (struct word *)trie_intern(&trie, &key.key, ret_is_new);
 }
