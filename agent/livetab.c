@@ -141,29 +141,43 @@ static bool replace_in(struct live_slot *line, uint64_t key, uint64_t value, uin
     return false;
 }
 
-static bool put_into(struct live_slot *line, uint64_t key, uint64_t value)
+/* The first free slot of a half's two lines, or NULL; *ret_same is set when the key's address stands
+ * there. */
+static struct live_slot *find_free(const struct lines *lines, int half, uint64_t key,
+                                   bool *ret_same)
 {
-    for (int i = 0; i < LINE_SLOTS; i++) {
-        uint64_t seen = load_relaxed(&line[i].key);
-        if (seen == FREE && cas_acq_rel(&line[i].key, &seen, CLAIMED)) {
-            fill(&line[i], key, value);
-            return true;
+    struct live_slot *free_slot = NULL;
+
+    for (int k = 2 * half; k < 2 * half + 2; k++) {
+        for (int i = LINE_SLOTS; i-- > 0;) {
+            struct live_slot *slot = &lines->slots[k][i];
+            const uint64_t seen = load_relaxed(&slot->key);
+            if (seen == FREE)
+                free_slot = slot;
+            *ret_same |= (seen ^ key) >> LIVETAB_BIRTH_BITS == 0;
         }
     }
-    return false;
+    return free_slot;
 }
 
-/* Lines are looked at for the same address up to the half in which there is a place: the other half
- * is other threads' and costs too much to be read for that each time. */
+/* The same address is looked for up to the half in which there is a place: the other half is other
+ * threads' and costs too much to be read for that each time. */
 static enum livetab_put put_into_level(const struct lines *lines, uint64_t key, uint64_t value,
                                        uint64_t *ret_old)
 {
-    for (int k = 0; k < N_LINES; k += 2) {
-        if (replace_in(lines->slots[k], key, value, ret_old) ||
-            replace_in(lines->slots[k + 1], key, value, ret_old))
+    for (int half = 0; half < 2;) {
+        bool same = false;
+        struct live_slot *slot = find_free(lines, half, key, &same);
+        uint64_t seen = FREE;
+        if (unlikely(same) && (replace_in(lines->slots[2 * half], key, value, ret_old) ||
+                               replace_in(lines->slots[2 * half + 1], key, value, ret_old)))
             return LIVETAB_REPLACED;
-        if (put_into(lines->slots[k], key, value) || put_into(lines->slots[k + 1], key, value))
+        if (!slot) {
+            half++;
+        } else if (cas_acq_rel(&slot->key, &seen, CLAIMED)) { /* lost: look again */
+            fill(slot, key, value);
             return LIVETAB_NEW;
+        }
     }
     return LIVETAB_FULL;
 }

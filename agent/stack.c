@@ -6,7 +6,6 @@
 #include <pthread.h>
 
 #include "agent/thread.h"
-#include "agent/unwind.h"
 #include "base/arena.h"
 #include "base/atomic.h"
 #include "base/compiler.h"
@@ -40,7 +39,7 @@ static bool is_own(uintptr_t pc)
 }
 
 /* libunwind may open files when a frame has no unwind table: no cancellation may act there. */
-static COLD size_t capture_by_libunwind(uintptr_t *ret_pcs, size_t max)
+COLD size_t stack_capture_by_libunwind(uintptr_t *ret_pcs, size_t max)
 {
     int state;
 
@@ -52,22 +51,19 @@ static COLD size_t capture_by_libunwind(uintptr_t *ret_pcs, size_t max)
     return n > 0 ? (size_t)n : 0;
 }
 
-size_t stack_capture(uintptr_t *ret_pcs, size_t max, bool *ret_truncated)
+size_t stack_keep(uintptr_t *pcs, size_t n, size_t max, bool *ret_truncated)
 {
-    const size_t n = likely(unwind_is_supported())
-                         ? unwind_walk(unwind_here(), ret_pcs, max + STACK_OWN_FRAMES)
-                         : capture_by_libunwind(ret_pcs, max + STACK_OWN_FRAMES);
     size_t kept = 0;
 
     *ret_truncated = false;
-    for (size_t i = 0; i < n && ret_pcs[i]; i++) {
-        if (is_own(ret_pcs[i]))
+    for (size_t i = 0; i < n && pcs[i]; i++) {
+        if (is_own(pcs[i]))
             continue;
         if (kept == max) {
             *ret_truncated = true;
             break;
         }
-        ret_pcs[kept++] = ret_pcs[i];
+        pcs[kept++] = pcs[i];
     }
     return kept;
 }

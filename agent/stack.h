@@ -17,6 +17,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/unwind.h"
+#include "base/compiler.h"
+
 enum {
     STACK_DEPTH_MAX = 1024,
     /* Frames of the agent between the unwinder and the program: a buffer needs room for them. */
@@ -26,10 +29,22 @@ enum {
 /* Prepares the engine, or loads libunwind. From the constructor. 0, or -ENOENT: there is none. */
 int stack_init(void);
 
+/* The two steps of stack_capture(): all frames by the other unwinder, and those that are kept. */
+size_t stack_capture_by_libunwind(uintptr_t *ret_pcs, size_t max);
+size_t stack_keep(uintptr_t *pcs, size_t n, size_t max, bool *ret_truncated);
+
 /* Return addresses of the calling thread, innermost first, without frames of the agent: at most
  * `max` (<= STACK_DEPTH_MAX) in a buffer of max + STACK_OWN_FRAMES.  *ret_truncated says that
- * outer ones were left out. */
-size_t stack_capture(uintptr_t *ret_pcs, size_t max, bool *ret_truncated);
+ * outer ones were left out.  Inlined, as each frame of our own costs a step of the walk. */
+static inline __attribute__((always_inline)) size_t stack_capture(uintptr_t *ret_pcs, size_t max,
+                                                                  bool *ret_truncated)
+{
+    const size_t n = likely(unwind_is_supported())
+                         ? unwind_walk(unwind_here(), ret_pcs, max + STACK_OWN_FRAMES)
+                         : stack_capture_by_libunwind(ret_pcs, max + STACK_OWN_FRAMES);
+
+    return stack_keep(ret_pcs, n, max, ret_truncated);
+}
 
 /* True when the calling thread is inside the agent twice: below its present frames there are the program's
  * and then the agent's again, which a signal interrupted.  Where it cannot tell: true. */

@@ -27,8 +27,10 @@ struct slot {
     _Atomic uint64_t rule;
 };
 
-/* A page of the cache serves 8 KiB of code, so that what runs close together is cached close
- * together and memory follows the code that is seen.  Four slots (a cache line) serve 128 bytes. */
+/* A page of the cache serves 4 KiB of code, so that what runs close together is cached close together and
+ * memory follows the code that is seen.  Four slots (a cache line) serve 64 bytes: functions begin at
+ * multiples of 16, so a chain of small ones does not fight for a line (with 128 bytes a line it did:
+ * 65 frames took 8 us instead of 0.4). */
 enum { N_SLOTS = 1 << 15, N_WAYS = 4, ADDRESS_BITS = 48 };
 
 static struct slot
@@ -42,7 +44,7 @@ union word {
 /* Few operations: they are part of the chain from one frame to the next. */
 static inline size_t slot_index(uintptr_t pc)
 {
-    return (pc ^ pc >> 7) / 32 % N_SLOTS;
+    return (pc ^ pc >> 7) / 16 % N_SLOTS;
 }
 
 /* The same pc as a return address and as an interrupted instruction may have two rules. */
@@ -346,7 +348,8 @@ static void restore(struct walk *w, uintptr_t at, uintptr_t *ret_reg)
         *ret_reg = word_at(at);
 }
 
-static bool step_to(struct walk *w, struct cfi_rule rule, uintptr_t cfa)
+static inline __attribute__((always_inline)) bool step_to(struct walk *w, struct cfi_rule rule,
+                                                          uintptr_t cfa)
 {
     const uintptr_t base = rule.flags & CFI_SAVED_AT_BP ? w->bp : cfa;
 

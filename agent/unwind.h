@@ -34,7 +34,14 @@ bool unwind_is_supported(void);
  * on.  With the guard up (thread.h). */
 size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max);
 
-#if defined(__x86_64__)
+#if !defined(__x86_64__)
+
+static inline struct unwind_frame unwind_here(void)
+{
+    return (struct unwind_frame){.pc = 0};
+}
+
+#else
 
 /* The calling function, here. */
 static inline __attribute__((always_inline)) struct unwind_frame unwind_here(void)
