@@ -1,6 +1,7 @@
 """Living in somebody else's process: threads, forks, exits, handlers, odd stacks."""
 
 import os
+import stat
 import re
 import unittest
 
@@ -174,8 +175,10 @@ class Threads(harness.PreloadTest):
         self.assertIn("Threads:\t1\n", process.finish().text())
 
     def test_one_suffices_for_unshare_and_setpriv(self):
-        for command in (["unshare", "-r", "true"], ["setpriv", "--reuid=65534", "--clear-groups", "true"]):
-            harness.compare_bare(self, command, modes=("default",))
+        harness.compare_bare(self, ["unshare", "-r", "true"], modes=("default",))
+        if not all(os.stat(path).st_mode & stat.S_IXOTH for path in harness.LIBRARY.resolve().parents):
+            self.skipTest("the library lies in a directory that user 65534 may not enter")
+        harness.compare_bare(self, ["setpriv", "--reuid=65534", "--clear-groups", "true"], modes=("default",))
 
 
 class Cost(harness.PreloadTest):
