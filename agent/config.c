@@ -437,16 +437,6 @@ static void read_environment(struct reading *reading, const char *const *environ
     }
 }
 
-static const char *find_variable(const char *const *environment, const char *name)
-{
-    const size_t size = strlen(name);
-
-    for (; *environment; environment++)
-        if (strncmp(*environment, name, size) == 0 && (*environment)[size] == '=')
-            return *environment + size + 1;
-    return NULL;
-}
-
 /* Values that are well-formed and make no sense. */
 static void check_ranges(struct reading *reading)
 {
@@ -465,13 +455,18 @@ static void check_ranges(struct reading *reading)
     }
 }
 
+static const char *find(const char *const *environment, const char *name)
+{
+    return text_find_variable(environment, name, strlen(name));
+}
+
 static void read_sources(struct reading *reading, const char *const *environment)
 {
     const char *value;
 
-    if ((value = find_variable(environment, "CPROF_CONFIG")) && *value)
+    if ((value = find(environment, "CPROF_CONFIG")) && *value)
         read_file(reading, value);
-    if ((value = find_variable(environment, "CPROF")))
+    if ((value = find(environment, "CPROF")))
         read_shorthand(reading, value);
     read_environment(reading, environment);
 }
@@ -484,7 +479,7 @@ size_t config_read(struct config *config, const char *const *environment)
     memset(config, 0, sizeof *config);
     for (size_t i = 0; i < COUNT_OF(options); i++)
         read_option(config, i, options[i].by_default);
-    if ((value = find_variable(environment, "OTEL_SERVICE_NAME")))
+    if ((value = find(environment, "OTEL_SERVICE_NAME")))
         read_text(value, &config->service);
 
     /* Twice: where complaints go is a setting too. */

@@ -71,20 +71,14 @@ static void expand(struct text *text, const char *pattern, uint32_t number, cons
     }
 }
 
-static const char *find_variable(const char *const *environment, const char *name, size_t size)
-{
-    for (; *environment; environment++)
-        if (strncmp(*environment, name, size) == 0 && (*environment)[size] == '=')
-            return *environment + size + 1;
-    return "";
-}
-
 static void add_expanding_variables(struct text *text, const char *out,
                                     const char *const *environment)
 {
     for (const char *end; *out; out++) {
         if (out[0] == '%' && out[1] == '{' && (end = strchr(out, '}'))) {
-            add_plain(text, find_variable(environment, out + 2, (size_t)(end - out) - 2));
+            const char *value =
+                text_find_variable(environment, out + 2, (size_t)(end - out) - 2);
+            add_plain(text, value ? value : "");
             out = end;
         } else {
             text_add_char(text, *out);

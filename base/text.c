@@ -222,3 +222,11 @@ bool text_starts_with(const char *string, const char *prefix)
 {
     return strncmp(string, prefix, strlen(prefix)) == 0;
 }
+
+const char *text_find_variable(const char *const *environment, const char *name, size_t size)
+{
+    for (; *environment; environment++)
+        if (strncmp(*environment, name, size) == 0 && (*environment)[size] == '=')
+            return *environment + size + 1;
+    return NULL;
+}

@@ -50,4 +50,7 @@ unsigned text_distance(const char *a, const char *b);
 
 bool text_starts_with(const char *string, const char *prefix);
 
+/* The value of the variable name[0..size) in an environment; NULL: not set. */
+const char *text_find_variable(const char *const *environment, const char *name, size_t size);
+
 #endif
