@@ -77,7 +77,8 @@ void trigger_snapshot(void)
 
 /* ---- the signal ---- */
 
-static int own_signal; /* 0: none */
+static int own_signal;         /* 0: none */
+static _Atomic bool is_taken; /* by the program */
 
 static void on_signal(int number)
 {
@@ -85,7 +86,7 @@ static void on_signal(int number)
     trigger_snapshot();
 }
 
-static int install(struct sigaction *ret_old)
+static int install(void)
 {
     struct sigaction action;
 
@@ -93,12 +94,23 @@ static int install(struct sigaction *ret_old)
     action.sa_handler = on_signal;
     action.sa_flags = SA_RESTART | SA_ONSTACK;
     sigfillset(&action.sa_mask);
-    return real.sigaction(own_signal, &action, ret_old);
+    return real.sigaction(own_signal, &action, NULL);
 }
 
 static bool is_default(const struct sigaction *action)
 {
     return !(action->sa_flags & SA_SIGINFO) && action->sa_handler == SIG_DFL;
+}
+
+/* Once the program has brought a handler of its own (or SIG_IGN) the signal is the program's for good:
+ * its SIG_DFL is meant then.  Before, SIG_DFL is what it believes to have. */
+static bool keeps_own_handler(int number, bool wants_default)
+{
+    if (number != own_signal || load_relaxed(&is_taken))
+        return false;
+    if (!wants_default)
+        store_relaxed(&is_taken, true);
+    return wants_default;
 }
 
 int trigger_sigaction(int number, const struct sigaction *action, struct sigaction *ret_old)
@@ -107,8 +119,9 @@ int trigger_sigaction(int number, const struct sigaction *action, struct sigacti
 
     if (number != own_signal || number == 0)
         return real.sigaction(number, action, ret_old);
-    const int err =
-        action && is_default(action) ? install(&old) : real.sigaction(number, action, &old);
+    const int err = action && keeps_own_handler(number, is_default(action))
+                        ? real.sigaction(number, NULL, &old)
+                        : real.sigaction(number, action, &old);
     if (err == 0 && ret_old) {
         if (old.sa_handler == on_signal) {
             memset(&old, 0, sizeof old);
@@ -117,6 +130,15 @@ int trigger_sigaction(int number, const struct sigaction *action, struct sigacti
         *ret_old = old;
     }
     return err;
+}
+
+sighandler_t trigger_signal(sighandler_t (*real_signal)(int, sighandler_t), int number,
+                            sighandler_t handler)
+{
+    if (handler != SIG_ERR && keeps_own_handler(number, handler == SIG_DFL))
+        return SIG_DFL;
+    const sighandler_t old = real_signal(number, handler);
+    return old == on_signal ? SIG_DFL : old;
 }
 
 static void start_signal(int number)
@@ -130,7 +152,7 @@ static void start_signal(int number)
         return;
     }
     own_signal = number;
-    install(NULL);
+    install();
 }
 
 /* ---- the exit ---- */

@@ -22,8 +22,11 @@ void trigger_snapshot(void);
 /* Serves what was asked for while the guard was up. */
 void trigger_run_pending(void);
 
-/* sigaction() as the program sees it: for the agent's signal the program's own handler wins, and
- * where it has none it reads SIG_DFL and finds the agent's handler kept.  Signal-safe. */
+/* sigaction() and signal() as the program sees them: for the agent's signal the program's own handler wins,
+ * and from then on the signal is the program's; until then it reads SIG_DFL, and setting that
+ * keeps the agent's handler.  Signal-safe. */
 int trigger_sigaction(int number, const struct sigaction *action, struct sigaction *ret_old);
+sighandler_t trigger_signal(sighandler_t (*real_signal)(int, sighandler_t), int number,
+                            sighandler_t handler);
 
 #endif

@@ -1,7 +1,5 @@
 /* signal - so that a program sees its own handlers only (trigger.h). */
-#include <errno.h>
 #include <signal.h>
-#include <string.h>
 
 #include "agent/trigger.h"
 #include "base/compiler.h"
@@ -12,19 +10,18 @@ EXPORT int sigaction(int number, const struct sigaction *action, struct sigactio
     return trigger_sigaction(number, action, ret_old);
 }
 
-/* BSD semantics, as libc's signal(): handlers stay and system calls restart. */
 EXPORT sighandler_t signal(int number, sighandler_t handler)
 {
-    struct sigaction action, old;
+    return trigger_signal(real.signal, number, handler);
+}
 
-    if (handler == SIG_ERR) {
-        errno = EINVAL;
-        return SIG_ERR;
-    }
-    memset(&action, 0, sizeof action);
-    action.sa_handler = handler;
-    action.sa_flags = SA_RESTART;
-    sigemptyset(&action.sa_mask);
-    sigaddset(&action.sa_mask, number);
-    return trigger_sigaction(number, &action, &old) < 0 ? SIG_ERR : old.sa_handler;
+/* What signal() is in programs built for strict ISO C or System V. */
+EXPORT sighandler_t __sysv_signal(int number, sighandler_t handler)
+{
+    return trigger_signal(real.__sysv_signal, number, handler);
+}
+
+EXPORT sighandler_t sysv_signal(int number, sighandler_t handler)
+{
+    return trigger_signal(real.sysv_signal, number, handler);
 }

@@ -133,6 +133,12 @@ class Owner(harness.PreloadTest):
         self.assertEqual(runs["bare"].text(), "trapped\nend\n")
 
 
+class Calls(harness.PreloadTest):
+    def test_of_the_signal_family_answer_as_without_the_agent(self):
+        runs = harness.compare_bare(self, "signal_calls")
+        self.assertIn("child: signal 12\nsysv_signal: SIG_DFL\nsignal: own\n", runs["bare"].text())
+
+
 class Api(harness.PreloadTest):
     def test_a_program_asks_for_a_snapshot_through_the_header_alone(self):
         self.assertEqual(harness.bare("asks_for_snapshot").text(),
