@@ -406,7 +406,7 @@ static void read_file(struct reading *reading, const char *path)
 {
     enum { FILE_BYTES_MAX = 64 << 10 };
     char *data = arena_map(FILE_BYTES_MAX);
-    const int fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY, 0);
+    const int fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
     ssize_t n = fd < 0 ? fd : data ? sys_read(fd, data, FILE_BYTES_MAX - 1) : -ENOMEM;
 
     if (fd >= 0)

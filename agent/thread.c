@@ -111,7 +111,8 @@ static COLD bool guard_is_stale(uintptr_t frame)
     if (frame >= thread_self.guard_frame && sys_sigaltstack(NULL, &alternate) == 0 &&
         !(alternate.ss_flags & SS_ONSTACK))
         return true;
-    return !stack_is_nested();
+    enum { WALK_BYTES = 7 << 10 };
+    return stack_has_room(WALK_BYTES) && !stack_is_nested();
 }
 
 bool guard_enter(void)

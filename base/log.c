@@ -1,6 +1,7 @@
 /* log - see log.h. */
 #include "base/log.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
 
@@ -38,15 +39,17 @@ static bool is_stderr_of_start(void)
            st.st_ino == state.stderr_inode;
 }
 
-static void write_to_file(const struct text *line)
+static ssize_t write_to_file(const struct text *line)
 {
     const int fd = sys_openat(AT_FDCWD, state.path,
-                              O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+                              O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
+                              0600);
 
     if (fd < 0)
-        return;
-    sys_write(fd, line->data, line->size);
+        return fd;
+    const ssize_t n = sys_write(fd, line->data, line->size);
     sys_close(fd);
+    return n;
 }
 
 void log_line(enum log_level level, const char *format, ...)
@@ -69,8 +72,14 @@ void log_line(enum log_level level, const char *format, ...)
     line.capacity++; /* the room that was kept for it */
     text_add_char(&line, '\n');
 
-    if (state.path)
-        write_to_file(&line);
-    else if (is_stderr_of_start())
-        sys_write(2, line.data, line.size);
+    /* A pipe without a reader, or a file over its limit: the signal is ours, not the program's. */
+    const sys_sigset deadly = (sys_sigset)1 << (SIGPIPE - 1) | (sys_sigset)1 << (SIGXFSZ - 1);
+    sys_sigset old;
+    sys_sigmask(SIG_BLOCK, &deadly, &old);
+    const ssize_t n = state.path             ? write_to_file(&line)
+                      : is_stderr_of_start() ? sys_write(2, line.data, line.size)
+                                             : 0;
+    if (n == -EPIPE || n == -EFBIG)
+        sys_sigtimedwait_now(&deadly);
+    sys_sigmask(SIG_SETMASK, &old, NULL);
 }
