@@ -182,9 +182,4 @@ static inline int sys_sigaltstack(const stack_t *stack, stack_t *ret_old)
 {
     return (int)SYS_CALL(SYS_sigaltstack, stack, ret_old);
 }
-static inline int sys_futex(const void *word, int op, uint32_t value)
-{
-    return (int)SYS_CALL(SYS_futex, word, op, value, 0);
-}
-
 #endif
