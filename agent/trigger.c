@@ -23,6 +23,12 @@ enum { SNAPSHOT_STACK_BYTES = 128 << 10 };
 static struct lock snapshot_lock;
 static char *snapshot_stack GUARDED_BY(snapshot_lock); /* mapped at the first one */
 static _Atomic uint32_t requested;
+static _Atomic int ending_pid; /* process whose last snapshot is due: nobody else begins one */
+
+static bool is_ending(void)
+{
+    return load_relaxed(&ending_pid) == process_pid();
+}
 
 static void run(void *arg)
 {
@@ -43,8 +49,9 @@ static void run_on_own_stack(void) NEEDS(snapshot_lock)
 /* Requests that arrive while the lock is held find it taken and leave; so look again after it. */
 static void serve_requests(void)
 {
-    while (load_relaxed(&requested) && lock_try(&snapshot_lock, process_pid())) {
-        while (swap_acq_rel(&requested, 0))
+    while (load_relaxed(&requested) && !is_ending() &&
+           lock_try(&snapshot_lock, process_pid())) {
+        while (!is_ending() && swap_acq_rel(&requested, 0))
             run_on_own_stack();
         lock_drop(&snapshot_lock);
     }
@@ -77,7 +84,7 @@ void trigger_snapshot(void)
 
 /* ---- the signal ---- */
 
-static int own_signal;         /* 0: none */
+static int own_signal;        /* 0: none */
 static _Atomic bool is_taken; /* by the program */
 
 static void on_signal(int number)
@@ -157,26 +164,51 @@ static void start_signal(int number)
 
 /* ---- the exit ---- */
 
-/* Another thread may be writing right now: exit would cut it off. */
-static void wait_for_running_snapshot(void)
+/* Another thread may be writing right now, and exit would cut it off.  Ours for good, so that none begins
+ * another one.  A snapshot runs with all signals blocked, so its holder is no frame of this thread; it may
+ * hang in a dead file system, so there is an end to the waiting. */
+static bool take_last_turn(void) UNCHECKED
 {
     enum { TRIES = 5000, STEP_NS = 1000000 };
     const int pid = process_pid();
 
-    for (int i = 0; i < TRIES && load_acquire(&snapshot_lock.holder_pid) == pid; i++)
+    store_relaxed(&ending_pid, pid);
+    for (int i = 0; i < TRIES; i++) {
+        if (lock_try(&snapshot_lock, pid))
+            return true;
         sys_nanosleep_ns(STEP_NS);
+    }
+    return false;
+}
+
+/* Also what another thread asked for and left to the one that was writing. */
+static void run_last(void) UNCHECKED
+{
+    const bool is_asked_for = swap_acq_rel(&requested, 0);
+
+    if (!dump_is_wanted_at_exit() && !is_asked_for)
+        return;
+    guard_break(); /* exit() from a handler that interrupted the agent */
+    if (guard_enter()) {
+        run_on_own_stack();
+        guard_leave();
+    }
 }
 
 static void on_exit_last(void *arg)
 {
+    const sys_sigset all = ~(sys_sigset)0;
+    sys_sigset old;
+
     (void)arg;
     if (process_is_borrowed())
         return;
-    wait_for_running_snapshot();
-    if (!dump_is_wanted_at_exit())
-        return;
-    guard_break(); /* exit() from a handler that interrupted the agent */
-    trigger_snapshot();
+    sys_sigmask(SIG_SETMASK, &all, &old);
+    if (take_last_turn())
+        run_last();
+    else
+        log_warn("exit: snapshot: another one did not end in 5 s; no last one is written");
+    sys_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 void trigger_init(const struct config *config)

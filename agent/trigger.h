@@ -4,6 +4,9 @@
  * way leaves the request to that thread, so requests that come together become one.  A signal that
  * interrupts the agent itself is served when the guard goes down (thread.h).
  *
+ * The exit takes the last turn and keeps it: it waits for the snapshot under way, serves what was asked
+ * for, and no other thread begins one that the end of the process would cut off.
+ *
  * The snapshot runs on a stack of its own with all signals blocked; it stops only the thread that it
  * runs on.  In a vfork child nothing is triggered: its memory is its parent's. */
 #ifndef CPROF_AGENT_TRIGGER_H

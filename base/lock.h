@@ -2,7 +2,8 @@
  *
  * The paths that run on the program's threads are lock-free.  What is left are jobs of which one
  * at a time is enough: they try, and when the lock is taken they leave a request behind.  Nobody
- * ever waits, so no lock can deadlock with the program, with a signal handler or with itself.
+ * ever waits, so no lock can deadlock with the program, with a signal handler or with itself.  (The exit
+ * tries again for a bounded time: trigger.c.)
  *
  * A lock remembers its holder's process: in a forked child a lock that another thread held in the
  * parent counts as free.

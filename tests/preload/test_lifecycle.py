@@ -86,6 +86,24 @@ class Exit(harness.PreloadTest):
         self.assertEqual(run.text(), "done\n")
         self.assertEqual(run.profile("heap").count("outlives_main", "inuse_objects"), 50)
 
+    def test_while_other_threads_ask_for_snapshots_leaves_a_whole_last_one(self):
+        for how in ("api", "signal"):
+            for i in range(10):
+                run = preload("exit_during_snapshots", how, CPROF_HEAP_RATE=1)
+                self.assertEqual((run.status, run.stderr), (5, b""), (how, i))
+                last = max(file.number for file, _ in run.check_all())  # a temporary file that is left fails here
+                self.assertEqual({file.profile for file in run.files() if file.number == last},
+                                 {"heap", "allocs", "heap_peak"}, (how, i))
+                self.assertEqual(run.profile("heap").count("kept_by_atexit", "inuse_space"), 1234, (how, i))
+
+    def test_without_out_serves_what_was_asked_for_and_cuts_nothing_off(self):
+        for i in range(10):
+            run = preload("exit_during_snapshots", "api", out=False, CPROF_HEAP_RATE=1)
+            self.assertEqual((run.status, run.stderr), (5, b""), i)
+            last = max(file.number for file, _ in run.check_all(run.directory))
+            self.assertEqual({file.profile for file in run.files(run.directory) if file.number == last},
+                             {"heap", "allocs", "heap_peak"}, i)
+
     def test_without_out_leaves_no_file(self):
         run = self.assert_ok(preload("known", out=False, CPROF_HEAP_RATE=1))
         self.assertEqual(os.listdir(run.directory), [])
