@@ -185,16 +185,6 @@ static int open_temporary(const char *path)
         AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0600));
 }
 
-/* Over RLIMIT_FSIZE write() fails and SIGXFSZ is sent to us, who blocked it: take it back, or it
- * kills the program later. */
-static void take_back_sigxfsz(int err)
-{
-    const sys_sigset set = (sys_sigset)1 << (SIGXFSZ - 1);
-
-    if (err == -EFBIG)
-        sys_sigtimedwait_now(&set);
-}
-
 static int encode(const struct pprof_input *input, int fd)
 {
     struct workspace work = {.size = pprof_workspace_bytes(input)};
@@ -216,7 +206,6 @@ static int write_file(const struct pprof_input *input, const char *temporary, co
     if (fd < 0)
         return fd;
     int err = encode(input, fd);
-    take_back_sigxfsz(err);
     const int close_err = sys_close(fd);
     if (err == 0)
         err = close_err;

@@ -1,10 +1,10 @@
 /* log - see log.h. */
 #include "base/log.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
 
+#include "base/quiet.h"
 #include "base/sys.h"
 #include "base/text.h"
 
@@ -39,17 +39,40 @@ static bool is_stderr_of_start(void)
            st.st_ino == state.stderr_inode;
 }
 
-static ssize_t write_to_file(const struct text *line)
+/* 0 or -errno of the opening: what is lost behind it, by a full disk for one, nobody hears of. */
+static int write_to_file(const struct text *line)
 {
-    const int fd = sys_openat(AT_FDCWD, state.path,
-                              O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
-                              0600);
+    const int fd =
+        sys_openat(AT_FDCWD, state.path,
+                   O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
 
     if (fd < 0)
         return fd;
-    const ssize_t n = sys_write(fd, line->data, line->size);
+    quiet_write(fd, line->data, line->size);
     sys_close(fd);
-    return n;
+    return 0;
+}
+
+static void write_to_stderr(const struct text *line)
+{
+    if (is_stderr_of_start())
+        quiet_write(2, line->data, line->size);
+}
+
+static void say_file_error(int err)
+{
+    static _Atomic bool said;
+    char buffer[1024];
+    struct text line;
+
+    if (swap_acq_rel(&said, true))
+        return;
+    text_init(&line, buffer, sizeof buffer);
+    text_addf(&line, "cprof: log: CPROF_LOG: %s; using stderr instead of %s", text_errno(-err),
+              state.path);
+    line.size -= line.size == sizeof buffer - 1;
+    text_add_char(&line, '\n');
+    write_to_stderr(&line);
 }
 
 void log_line(enum log_level level, const char *format, ...)
@@ -58,6 +81,7 @@ void log_line(enum log_level level, const char *format, ...)
     char buffer[1024];
     struct text line;
     va_list args;
+    int err;
 
     if (level > state.level)
         return;
@@ -71,15 +95,10 @@ void log_line(enum log_level level, const char *format, ...)
     va_end(args);
     line.capacity++; /* the room that was kept for it */
     text_add_char(&line, '\n');
-
-    /* A pipe without a reader, or a file over its limit: the signal is ours, not the program's. */
-    const sys_sigset deadly = (sys_sigset)1 << (SIGPIPE - 1) | (sys_sigset)1 << (SIGXFSZ - 1);
-    sys_sigset old;
-    sys_sigmask(SIG_BLOCK, &deadly, &old);
-    const ssize_t n = state.path             ? write_to_file(&line)
-                      : is_stderr_of_start() ? sys_write(2, line.data, line.size)
-                                             : 0;
-    if (n == -EPIPE || n == -EFBIG)
-        sys_sigtimedwait_now(&deadly);
-    sys_sigmask(SIG_SETMASK, &old, NULL);
+    if (!state.path) {
+        write_to_stderr(&line);
+    } else if ((err = write_to_file(&line)) < 0) {
+        say_file_error(err);
+        write_to_stderr(&line);
+    }
 }

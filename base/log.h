@@ -3,8 +3,10 @@
  * A line says subject, object, reason and consequence:
  *     cprof: dump: /var/tmp/prof: No space left on device; this snapshot is lost
  * In a log file (CPROF_LOG) it carries pid and level as well: `cprof[4242]: warn: dump: ...`.
+ * A log file that cannot be opened is said once on stderr, where its lines go then.
  * stderr is written only while it is still the stderr of the start (device and inode), because
- * daemons give descriptor 2 to something else.  No descriptor stays open.
+ * daemons give descriptor 2 to something else.  No descriptor stays open.  Neither a pipe without a
+ * reader nor a file over its limit stops or kills the program.
  *
  * Only agent/ logs; leaf code returns errors.  Signal-safe once log_init() has run. */
 #ifndef CPROF_BASE_LOG_H

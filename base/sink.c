@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/sys.h"
+#include "base/quiet.h"
 
 static int fd_write(struct sink *sink, const void *data, size_t size)
 {
@@ -11,7 +11,7 @@ static int fd_write(struct sink *sink, const void *data, size_t size)
     const char *from = data;
 
     while (size > 0) {
-        const ssize_t n = sys_write(to->fd, from, size);
+        const ssize_t n = quiet_write(to->fd, from, size);
         if (n == -EINTR)
             continue;
         if (n <= 0)

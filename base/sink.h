@@ -33,7 +33,8 @@ struct sink_memory {
     size_t size, capacity;
 };
 
-/* Writes to `fd`; repeats short and interrupted writes.  -ENOSPC, -EIO, ... of write(2). */
+/* Writes to `fd`; repeats short and interrupted writes.  -ENOSPC, -EIO, ... of write(2),
+ * without its SIGPIPE and SIGXFSZ. */
 void sink_fd_init(struct sink_fd *sink, int fd);
 
 /* Appends to data[0..capacity); -ENOSPC when it does not fit (then nothing is appended). */

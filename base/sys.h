@@ -161,6 +161,11 @@ static inline int sys_sigmask(int how, const sys_sigset *set, sys_sigset *ret_ol
 {
     return (int)SYS_CALL(SYS_rt_sigprocmask, how, set, ret_old, sizeof *set);
 }
+/* Signals that are blocked and wait for the calling thread or the process. */
+static inline int sys_sigpending(sys_sigset *ret_set)
+{
+    return (int)SYS_CALL(SYS_rt_sigpending, ret_set, sizeof *ret_set);
+}
 /* Takes a pending signal of the set, without waiting. Its number, or -EAGAIN. */
 static inline int sys_sigtimedwait_now(const sys_sigset *set)
 {

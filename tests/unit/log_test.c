@@ -1,7 +1,12 @@
 #include "base/log.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 
+#include "base/sink.h"
 #include "tests/unit/help.h"
 
 static char content[8192];
@@ -125,14 +130,137 @@ TEST_ALONE(a_log_file_gets_pid_and_level_and_no_descriptor_stays_open)
     CHECK_STR(capture_end(capture), "", "stderr");
 }
 
-TEST_ALONE(a_log_file_that_cannot_be_opened_is_silence)
+TEST_ALONE(a_log_file_that_cannot_be_opened_is_said_once_and_its_lines_go_to_stderr)
 {
     const struct capture capture = capture_begin();
+    char want[256];
 
     log_init();
     log_configure(LOG_WARN, "/no such directory/file");
-    log_warn("lost");
-    CHECK_STR(capture_end(capture), "", "stderr");
+    log_warn("one");
+    log_warn("two");
+    snprintf(
+        want, sizeof want,
+        "cprof: log: CPROF_LOG: No such file or directory; using stderr instead of /no such "
+        "directory/file\ncprof[%d]: warn: one\ncprof[%d]: warn: two\n",
+        getpid(), getpid());
+    CHECK_STR(capture_end(capture), want, "stderr");
+}
+
+TEST_ALONE(a_fifo_without_a_reader_as_log_file_is_not_waited_for)
+{
+    const char *path = scratch_path("fifo");
+    const struct capture capture = capture_begin();
+
+    CHECK_INT(mkfifo(path, 0600), 0, "mkfifo");
+    log_init();
+    log_configure(LOG_WARN, path);
+    alarm(10); /* a hang ends the test's process */
+    log_warn("heard");
+    alarm(0);
+    check_contains(capture_end(capture), "warn: heard\n", "stderr");
+}
+
+/* ---- signals that a write brings ---- */
+
+static bool is_pending(int signal)
+{
+    sigset_t set;
+
+    sigpending(&set);
+    return sigismember(&set, signal);
+}
+
+/* Descriptor 2 becomes a pipe that nobody reads.  What it was. */
+static int break_stderr(void)
+{
+    const int saved = dup(2);
+    int ends[2];
+
+    CHECK_INT(pipe(ends), 0, "pipe");
+    dup2(ends[1], 2);
+    close(ends[1]);
+    log_init();
+    close(ends[0]);
+    return saved;
+}
+
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+
+    getrlimit(RLIMIT_FSIZE, &limit);
+    limit.rlim_cur = bytes;
+    CHECK_INT(setrlimit(RLIMIT_FSIZE, &limit), 0, "setrlimit");
+}
+
+static void write_to_broken_stderr(void)
+{
+    const int saved = break_stderr();
+
+    log_warn("into nothing");
+    dup2(saved, 2);
+    close(saved);
+}
+
+static void write_to_full_log(void)
+{
+    log_init();
+    log_configure(LOG_WARN, scratch_path("full"));
+    limit_files(0);
+    log_warn("into nothing");
+    limit_files(RLIM_INFINITY);
+}
+
+static void write_to_full_file(void)
+{
+    const int fd = open(scratch_path("full"), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    struct sink_fd sink;
+
+    sink_fd_init(&sink, fd);
+    limit_files(0);
+    CHECK_INT(sink_write(&sink.sink, "x", 1), -EFBIG, "write");
+    limit_files(RLIM_INFINITY);
+    close(fd);
+}
+
+static const struct {
+    const char *what;
+    int signal;
+    void (*write)(void);
+} deadly_writes[] = {
+    {"stderr without a reader", SIGPIPE, write_to_broken_stderr},
+    {"log file over its limit", SIGXFSZ, write_to_full_log     },
+    {"output over its limit",   SIGXFSZ, write_to_full_file    },
+};
+
+TEST_ALONE(no_write_kills_the_program_or_leaves_it_a_signal)
+{
+    for (size_t i = 0; i < COUNT_OF(deadly_writes); i++) {
+        sigset_t set;
+        deadly_writes[i].write(); /* dies here without the care */
+        sigemptyset(&set);
+        sigaddset(&set, deadly_writes[i].signal);
+        sigprocmask(SIG_BLOCK, &set, NULL);
+        deadly_writes[i].write();
+        CHECK_INT(is_pending(deadly_writes[i].signal), false, deadly_writes[i].what);
+        sigprocmask(SIG_UNBLOCK, &set, NULL);
+    }
+}
+
+TEST_ALONE(a_signal_of_the_programs_own_that_was_pending_stays)
+{
+    for (size_t i = 0; i < COUNT_OF(deadly_writes); i++) {
+        sigset_t set;
+        sigemptyset(&set);
+        sigaddset(&set, deadly_writes[i].signal);
+        sigprocmask(SIG_BLOCK, &set, NULL);
+        raise(deadly_writes[i].signal);
+        deadly_writes[i].write();
+        CHECK_INT(is_pending(deadly_writes[i].signal), true, deadly_writes[i].what);
+        while (is_pending(deadly_writes[i].signal))
+            sigwaitinfo(&set, NULL);
+    }
 }
 
 TEST_ALONE(a_long_line_is_cut_and_still_ends)
