@@ -16,10 +16,11 @@
 #include "base/sys.h"
 #include "base/text.h"
 
-enum { PATTERN_BYTES = 2048, HOST_BYTES = 65, EXE_BYTES = 128 };
+enum { PATTERN_BYTES = PATH_MAX, HOST_BYTES = 65, EXE_BYTES = 128 };
 
 static struct {
     char pattern[PATTERN_BYTES]; /* absolute; %{ENV} is expanded already */
+    int pattern_err;             /* why there is none: 0 or -errno */
     char exe[EXE_BYTES];
     char host[HOST_BYTES];
     bool at_exit;
@@ -94,14 +95,27 @@ static bool names_profile(const char *out)
     return false;
 }
 
-static void make_pattern(const char *out, const char *const *environment)
+static void add_escaped(struct text *text, const char *string)
 {
+    for (; *string; string++) {
+        if (*string == '%')
+            text_add_char(text, '%');
+        text_add_char(text, *string);
+    }
+}
+
+/* 0 or -errno: files cannot go there. */
+static int make_pattern(const char *out, const char *const *environment)
+{
+    char here[PATH_MAX];
     struct text text;
 
     text_init(&text, state.pattern, sizeof state.pattern);
     if (*out != '/') {
-        char here[PATH_MAX];
-        text_add(&text, sys_getcwd(here, sizeof here) > 0 ? here : ".");
+        const int err = process_directory(here);
+        if (err < 0)
+            return err;
+        add_escaped(&text, here);
         text_add_char(&text, '/');
     }
     add_expanding_variables(&text, out, environment);
@@ -110,12 +124,19 @@ static void make_pattern(const char *out, const char *const *environment)
             text_add_char(&text, '/');
         text_add(&text, "%e.%p.%n.%k.pb.gz");
     }
-    if (text.cut)
-        log_warn("dump: CPROF_OUT=%s: %s; no file will be written", out,
-                 text_errno(ENAMETOOLONG));
+    return text.cut ? -ENAMETOOLONG : 0;
 }
 
 /* ---- errors ---- */
+
+/* The end of a path that is too long for a line of log. */
+static const char *shown(const char *path)
+{
+    enum { SHOWN_BYTES = 600 };
+    const size_t size = strlen(path);
+
+    return size > SHOWN_BYTES ? path + size - SHOWN_BYTES : path;
+}
 
 static void complain(const char *path, int err)
 {
@@ -123,8 +144,18 @@ static void complain(const char *path, int err)
 
     if (atomic_fetch_or_explicit(&said[(-err >> 6) & 3], bit, memory_order_relaxed) & bit)
         return;
-    log_warn("dump: %s%s: %s; this profile is not written, the program goes on",
-             state.at_exit ? "CPROF_OUT: " : "", path, text_errno(-err));
+    log_warn("dump: %s%s%s: %s; this profile is not written, the program goes on",
+             state.at_exit ? "CPROF_OUT: " : "", shown(path) == path ? "" : "...", shown(path),
+             text_errno(-err));
+}
+
+/* Said at start when CPROF_OUT is set, else only when a snapshot is asked for. */
+static void complain_of_pattern(const char *out)
+{
+    static _Atomic bool is_said;
+
+    if (!swap_acq_rel(&is_said, true))
+        log_warn("dump: %s: %s; no file is written", out, text_errno(-state.pattern_err));
 }
 
 /* ---- directories ---- */
@@ -148,16 +179,26 @@ static int ensure_directory(const char *directory)
     return err == -ENOENT ? sys_mkdir(directory, 0700) : err;
 }
 
+static bool is_constant(const char *pattern)
+{
+    for (; (pattern = strchr(pattern, '%')); pattern += 2)
+        if (pattern[1] != '%')
+            return false;
+    return true;
+}
+
 /* A directory that no file name changes is tried at once, so that its user hears of it in time. */
 static void check_output(void)
 {
-    char buffer[PATTERN_BYTES];
+    char pattern[PATTERN_BYTES], buffer[PATTERN_BYTES];
     struct text directory;
 
-    text_init(&directory, buffer, sizeof buffer);
+    text_init(&directory, pattern, sizeof pattern);
     directory_of(state.pattern, &directory);
-    if (strchr(buffer, '%'))
+    if (!is_constant(pattern))
         return;
+    text_init(&directory, buffer, sizeof buffer);
+    expand(&directory, pattern, 0, "");
     int err = ensure_directory(buffer);
     if (err == 0)
         err = sys_access(buffer, 2 /* W_OK */);
@@ -232,7 +273,8 @@ static int write_profile(const struct profile *profile, uint32_t number, const c
     err = ensure_directory(buffer);
     if (err < 0)
         goto out;
-    text_addf(&temporary, "/.cprof.%d.%u.%s.tmp", process_pid(), number, profile->name);
+    text_addf(&temporary, "/.cprof.%d.%lx.%u.%s.tmp", process_pid(),
+              load_relaxed(&process_self()->start_ns), number, profile->name);
     err = temporary.cut ? -ENAMETOOLONG : write_file(&snapshot.input, buffer, path);
 out:
     snapshot_drop(&snapshot);
@@ -246,6 +288,10 @@ void dump_all(void)
     const uint32_t number = add_relaxed(&process_self()->n_snapshots, 1) + 1;
     char buffer[PATTERN_BYTES];
 
+    if (state.pattern_err) {
+        complain_of_pattern(state.at_exit ? "CPROF_OUT" : "start directory");
+        return;
+    }
     for (size_t i = 0; i < n_profiles; i++) {
         struct text path;
         text_init(&path, buffer, sizeof buffer);
@@ -286,7 +332,9 @@ void dump_init(const struct config *config, const char *const *environment)
         .labels = config->labels,
         .service = config->service,
     };
-    make_pattern(*config->out ? config->out : ".", environment);
-    if (state.at_exit)
+    state.pattern_err = make_pattern(*config->out ? config->out : ".", environment);
+    if (state.at_exit && state.pattern_err)
+        complain_of_pattern("CPROF_OUT");
+    else if (state.at_exit)
         check_output();
 }

@@ -5,7 +5,8 @@
  * called %e.%p.%n.%k.pb.gz.  Paths are made absolute at start, because daemons change their directory.
  * A directory that is missing is made, one level of it.
  *
- * A file is written under a temporary name in the same directory (O_EXCL | O_NOFOLLOW, 0600) and renamed
+ * A file is written under a temporary name in the same directory (O_EXCL | O_NOFOLLOW, 0600), which carries the
+ * process's start time, so that what a killed process of the same pid has left is not in the way, and renamed
  * when it is whole; on any error it is removed and the reason is logged once for each kind of error.
  * Descriptors 0, 1 and 2 are never used, also when the program has closed them.
  *

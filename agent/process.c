@@ -1,6 +1,9 @@
 /* process - see process.h. */
 #include "agent/process.h"
 
+#include <errno.h>
+#include <limits.h>
+
 #include "base/clock.h"
 #include "base/sys.h"
 
@@ -38,6 +41,16 @@ struct process *process_self(void)
 int process_pid(void)
 {
     return load_relaxed(&process_self()->pid);
+}
+
+/* Of a directory outside of its root the kernel says "(unreachable)/...". */
+int process_directory(char *ret_path)
+{
+    const ssize_t n = sys_getcwd(ret_path, PATH_MAX);
+
+    if (n < 0)
+        return (int)n;
+    return *ret_path == '/' ? 0 : -ENOENT;
 }
 
 bool process_is_borrowed(void)

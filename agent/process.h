@@ -27,6 +27,9 @@ int process_init(void);
 struct process *process_self(void);
 int process_pid(void);
 
+/* The directory in which the process is now, with PATH_MAX bytes of room. 0, or -errno: no path leads there. */
+int process_directory(char *ret_path);
+
 /* True in a vfork or CLONE_VM child: it runs in its parent's memory. One system call. */
 bool process_is_borrowed(void);
 

@@ -8,7 +8,7 @@ import subprocess
 import unittest
 
 import harness
-from harness import preload
+from harness import preload, start
 
 RATE = {"CPROF_HEAP_RATE": 1}
 
@@ -121,9 +121,9 @@ class Settings(harness.PreloadTest):
 
 
 class Output(harness.PreloadTest):
-    def refused(self, out, *parts, preexec=harness.limit_core, command=None, **settings):
+    def refused(self, out, *parts, preexec=harness.limit_core, command=None, cwd=None, **settings):
         expected = harness.bare("exit_ways")
-        run = preload(command or "exit_ways", out=out, preexec=preexec, CPROF_HEAP_RATE=1, **settings)
+        run = preload(command or "exit_ways", out=out, preexec=preexec, cwd=cwd, CPROF_HEAP_RATE=1, **settings)
         self.assertEqual((run.status, run.stdout), (expected.status, expected.stdout))
         self.assert_one_message(run, *parts)
         return run
@@ -163,6 +163,53 @@ class Output(harness.PreloadTest):
         run = preload("usr2_owner", "chdir-and-raise", out="profiles", CPROF_HEAP_RATE=1)
         self.assertEqual((run.status, run.stderr), (0, b""))
         self.assertIn("heap", {file.profile for file in run.files(run.directory / "profiles")})
+
+    def test_of_a_start_directory_with_percent_signs_is_taken_as_it_is(self):
+        here = harness.temporary_directory() / "100%k %p%%"
+        here.mkdir()
+        run = preload("usr2_owner", "chdir-and-raise", out="profiles", cwd=here, CPROF_HEAP_RATE=1)
+        self.assertEqual((run.status, run.stderr, os.listdir(here)), (0, b"", ["profiles"]))
+        self.assertTrue(run.profile("heap", directory=here / "profiles").samples)
+        run = preload("asks_for_snapshot", out=False, cwd=here, CPROF_HEAP_RATE=1)
+        (here / "profiles").rename(here.parent / "profiles")
+        self.assertTrue(run.profile("heap", directory=here).samples)
+        self.refused("missing/deep/out", f"{here}/missing/deep/out: No such file or directory", cwd=here)
+
+    def test_of_a_start_directory_of_2500_bytes_is_as_any(self):
+        here = harness.temporary_directory().joinpath(*["d" * 250] * 10)
+        here.mkdir(parents=True)
+        self.assert_same(harness.bare("exit_ways"), preload("exit_ways", out=False, cwd=here))
+        run = preload("exit_ways", out="profiles", cwd=here, CPROF_HEAP_RATE=1)
+        self.assertEqual((run.status, run.stderr), (11, b""))
+        self.assertTrue(run.profile("heap", directory=here / "profiles").samples)
+        self.refused("missing/deep/out", "/missing/deep/out: No such file or directory", cwd=here)
+
+    def test_of_a_start_directory_that_no_path_names_is_off_and_said_only_when_asked_for(self):
+        def deep():
+            harness.limit_core()
+            for _ in range(20):
+                os.makedirs("d" * 250, exist_ok=True)
+                os.chdir("d" * 250)
+        self.assert_same(harness.bare("exit_ways"), preload("exit_ways", out=False, preexec=deep))
+        for out, program in ((False, "asks_for_snapshot"), ("profiles", "asks_for_snapshot"), ("profiles", "exit_ways")):
+            run = preload(program, out=out, preexec=deep, CPROF_HEAP_RATE=1)
+            self.assertEqual((run.status, run.stdout), (0, b"active 1, snapshot written, errno 77\n")
+                             if program == "asks_for_snapshot" else (11, b"before the end\n"))
+            self.assert_one_message(run, "CPROF_OUT" if out else "start directory", "File name too long")
+            self.assertEqual([files for _, _, files, _ in os.fwalk(run.directory) if files], [])
+
+    def test_is_written_where_a_killed_process_of_the_same_pid_left_its_temporary_file(self):
+        process = start(["cat"], CPROF_HEAP_RATE=1)  # until its input ends
+        out, pid = process.run.out, process.popen.pid
+        left = [out / f".cprof.{pid}.1.{name}.tmp" for name in ("heap", "allocs")]
+        left[0].write_text("left")
+        left[1].symlink_to(out / "elsewhere")
+        run = process.finish()
+        self.assertEqual((left[0].read_text(), (out / "elsewhere").exists()), ("left", False), "not ours, not touched")
+        for path in left:
+            path.unlink()
+        self.assertEqual((run.status, run.stderr), (0, b""))
+        self.assertLessEqual({"heap", "allocs"}, {file.profile for file, _ in run.check_all()})
 
     def test_whose_parent_is_missing_is_named_with_the_reason(self):
         directory = harness.temporary_directory()
