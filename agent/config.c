@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "agent/process.h"
 #include "agent/stack.h"
 #include "base/arena.h"
 #include "base/compiler.h"
@@ -127,12 +128,17 @@ static const struct {
     {"none",         0                  },
 };
 
+static const char *const built_names[] = {
+#define PROFILE(name, ...) #name,
+#include "agent/profiles.def"
+#undef PROFILE
+};
+
 enum {
     DEFAULT_PROFILES = CONFIG_HEAP | CONFIG_THREADCREATE | CONFIG_MUTEX | CONFIG_BLOCK |
                        CONFIG_CONNECTION | CONFIG_BLOB
 };
 
-/* Length of the name at `text`: up to a comma or the end. */
 static int find_profile(const char *text, size_t size, uint32_t *ret_bit)
 {
     for (size_t i = 0; i < COUNT_OF(profile_names); i++) {
@@ -143,6 +149,23 @@ static int find_profile(const char *text, size_t size, uint32_t *ret_bit)
         }
     }
     return -EINVAL;
+}
+
+uint32_t config_profile_bit(const char *name)
+{
+    uint32_t bit = 0;
+
+    find_profile(name, strlen(name), &bit);
+    return bit;
+}
+
+static uint32_t built_profiles(void)
+{
+    uint32_t bits = 0;
+
+    for (size_t i = 0; i < COUNT_OF(built_names); i++)
+        bits |= config_profile_bit(built_names[i]);
+    return bits;
 }
 
 /* A list that begins with + or - changes the default, any other replaces it. */
@@ -248,10 +271,16 @@ static int read_level(const char *text, config_level *ret)
 #define FORM_count   "a whole number"
 #define FORM_flag    "0 or 1"
 #define FORM_text    "a text"
-#define FORM_list    "names of profiles, all, none, +name or -name, separated by commas"
+#define FORM_list    list_form
 #define FORM_signal  "USR1, USR2, RTMIN+n, RTMAX-n or none"
 #define FORM_symbols "symtab or off"
 #define FORM_level   "error, warn, info or debug"
+
+static const char list_form[] =
+#define PROFILE(name, ...) #name ", "
+#include "agent/profiles.def"
+#undef PROFILE
+    "all or none, also +name or -name, separated by commas";
 
 struct option {
     const char *name; /* CPROF_KEY */
@@ -291,6 +320,7 @@ struct reading {
     struct config *config;
     bool is_loud;
     size_t n_complaints;
+    char profiles[128]; /* CPROF_PROFILES as typed; empty: the default */
 };
 
 __attribute__((format(printf, 2, 3))) static void complain(struct reading *reading,
@@ -321,6 +351,19 @@ static void complain_unknown(struct reading *reading, const char *name, const ch
     complain(reading, "%s: unknown setting, ignored; did you mean %s?", typed, nearest);
 }
 
+/* The list that counts is known only when all sources are read: check_profiles(). */
+static void remember_list(struct reading *reading, const struct option *option,
+                          const char *text)
+{
+    struct text list;
+
+    if (option->form != FORM_list)
+        return;
+    text_init(&list, reading->profiles, sizeof reading->profiles);
+    if (strcmp(text, option->by_default) != 0)
+        text_add(&list, *text ? text : "none");
+}
+
 static void set_option(struct reading *reading, const char *name, const char *typed,
                        const char *text)
 {
@@ -335,6 +378,8 @@ static void set_option(struct reading *reading, const char *name, const char *ty
                      *option->by_default ? option->by_default : "(none)");
         else if (!option->is_built)
             complain(reading, "%s=%s: not yet built; the setting has no effect", typed, text);
+        else
+            remember_list(reading, option, text);
         return;
     }
     complain_unknown(reading, name, typed);
@@ -402,21 +447,42 @@ static void read_lines(struct reading *reading, const char *at)
     }
 }
 
+/* A terminal or a pipe would have us wait, or take what the program wants to read.  What a folder is
+ * read() says. */
+static bool is_file(int fd)
+{
+    struct stat st, null;
+
+    if (sys_fstat(fd, &st) < 0)
+        return false;
+    if (S_ISCHR(st.st_mode))
+        return sys_stat("/dev/null", &null) == 0 && st.st_rdev == null.st_rdev;
+    return S_ISREG(st.st_mode) || S_ISDIR(st.st_mode);
+}
+
+/* Bytes, or -errno; -EINVAL: not a regular file. */
+static ssize_t read_whole(const char *path, char *data, size_t size)
+{
+    const int fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
+
+    if (fd < 0)
+        return fd;
+    const ssize_t n = is_file(fd) ? sys_read(fd, data, size) : -EINVAL;
+    sys_close(fd);
+    return n;
+}
+
 static void read_file(struct reading *reading, const char *path)
 {
     enum { FILE_BYTES_MAX = 64 << 10 };
     char *data = arena_map(FILE_BYTES_MAX);
-    const int fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
-    ssize_t n = fd < 0 ? fd : data ? sys_read(fd, data, FILE_BYTES_MAX - 1) : -ENOMEM;
+    const ssize_t n = data ? read_whole(path, data, FILE_BYTES_MAX - 1) : -ENOMEM;
 
-    if (fd >= 0)
-        sys_close(fd);
-    if (n < 0) {
+    if (n < 0)
         complain(reading, "CPROF_CONFIG=%s: %s; the file is ignored", path,
-                 text_errno((int)-n));
-    } else {
+                 n == -EINVAL ? "not a regular file" : text_errno((int)-n));
+    else
         read_lines(reading, data);
-    }
     arena_unmap(data, FILE_BYTES_MAX);
 }
 
@@ -455,6 +521,67 @@ static void check_ranges(struct reading *reading)
     }
 }
 
+/* The names of the list that are known and not built; what a - takes off does not matter. */
+static void add_unbuilt(struct text *text, const char *list)
+{
+    const uint32_t built = built_profiles();
+
+    while (*list) {
+        const bool takes_off = *list == '-';
+        uint32_t bit = 0;
+        list += takes_off || *list == '+';
+        const size_t size = strcspn(list, ",");
+        if (!takes_off && find_profile(list, size, &bit) == 0 && bit && !(bit & built)) {
+            text_add(text, text->size ? ", " : "");
+            text_add_bytes(text, list, size);
+        }
+        list += size;
+        list += *list == ',';
+    }
+}
+
+static void check_profiles(struct reading *reading)
+{
+    struct config *config = reading->config;
+    const char *typed = reading->profiles;
+    char unbuilt[sizeof reading->profiles * 2];
+    struct text text;
+
+    text_init(&text, unbuilt, sizeof unbuilt);
+    add_unbuilt(&text, typed);
+    if (!(config->profiles & built_profiles())) {
+        config->profiles = 0;
+        if (strcmp(typed, "none") != 0)
+            complain(
+                reading, "CPROF_PROFILES=%s: %s%s; nothing is collected and no file is written",
+                typed, *unbuilt ? "not yet built: " : "takes off all that is built", unbuilt);
+    } else if (*unbuilt) {
+        complain(reading, "CPROF_PROFILES=%s: not yet built: %s; the others are collected",
+                 typed, unbuilt);
+    }
+}
+
+/* The file for the log, absolute, or NULL for stderr. */
+static const char *find_log(struct reading *reading)
+{
+    const char *log = reading->config->log;
+    char path[PATH_MAX * 2];
+    struct text text;
+
+    if (!*log || strcmp(log, "stderr") == 0 || *log == '/')
+        return *log == '/' ? log : NULL;
+    int err = process_directory(path);
+    if (err == 0) {
+        text_init(&text, path + strlen(path), sizeof path - strlen(path));
+        text_addf(&text, "/%s", log);
+        err = text.cut ? -ENAMETOOLONG : read_text(path, &log);
+    }
+    if (err == 0)
+        return log;
+    complain(reading, "CPROF_LOG=%s: %s; using stderr", log, text_errno(-err));
+    return NULL;
+}
+
 static const char *find(const char *const *environment, const char *name)
 {
     return text_find_variable(environment, name, strlen(name));
@@ -484,10 +611,11 @@ size_t config_read(struct config *config, const char *const *environment)
 
     /* Twice: where complaints go is a setting too. */
     read_sources(&reading, environment);
-    log_configure((enum log_level)config->log_level,
-                  config->log[0] == '/' ? config->log : NULL);
     reading.is_loud = true;
+    log_configure((enum log_level)config->log_level, NULL);
+    log_configure((enum log_level)config->log_level, find_log(&reading));
     read_sources(&reading, environment);
     check_ranges(&reading);
+    check_profiles(&reading);
     return reading.n_complaints;
 }

@@ -2,7 +2,8 @@
  *
  * CPROF_<KEY>=value goes before CPROF=key=value,... (or CPROF=off), which goes before the lines of the
  * file CPROF_CONFIG.  A value that is not accepted is ignored and gives one line of log (a depth or a cap
- * out of range becomes the default); so do unknown keys, with the nearest known one.
+ * out of range becomes the default); so do unknown keys, with the nearest known one, and profiles that are known and
+ * not in profiles.def yet.  When no profile remains, `profiles` is 0.  CPROF_CONFIG names a regular file.
  *
  * Read once, in the constructor; constant afterwards.  Texts are copied, because programs overwrite
  * their environment.  The environment is read directly: programs bring their own getenv. */
@@ -55,5 +56,8 @@ int config_parse_size(const char *text, uint64_t *ret_bytes);
 int config_parse_ns(const char *text, uint64_t *ret_ns);
 int config_parse_signal(const char *text, int *ret_signal);
 int config_parse_list(const char *text, uint32_t *ret_profiles);
+
+/* The bit of enum config_profile that switches the profile `name` on; 0: none. */
+uint32_t config_profile_bit(const char *name);
 
 #endif

@@ -24,6 +24,7 @@ static struct {
     char exe[EXE_BYTES];
     char host[HOST_BYTES];
     bool at_exit;
+    uint32_t profiles; /* enum config_profile: what is collected */
     struct snapshot_options options;
 } state;
 
@@ -294,6 +295,8 @@ void dump_all(void)
     }
     for (size_t i = 0; i < n_profiles; i++) {
         struct text path;
+        if (!(state.profiles & config_profile_bit(profiles[i].name)))
+            continue;
         text_init(&path, buffer, sizeof buffer);
         expand(&path, state.pattern, number, profiles[i].name);
         const int err = path.cut ? -ENAMETOOLONG : write_profile(&profiles[i], number, buffer);
@@ -325,7 +328,8 @@ void dump_init(const struct config *config, const char *const *environment)
     text_init(&text, state.host, sizeof state.host);
     if (sys_uname(&system) == 0)
         add_plain(&text, system.nodename);
-    state.at_exit = *config->out && !config->is_off;
+    state.profiles = config->profiles;
+    state.at_exit = *config->out && !config->is_off && config->profiles;
     state.options = (struct snapshot_options){
         .use_symbols = config->symbols == CONFIG_SYMBOLS_SYMTAB,
         .host = *state.host ? state.host : NULL,

@@ -25,7 +25,7 @@ void dump_init(const struct config *config, const char *const *environment);
 /* True when CPROF_OUT asks for files at exit. */
 bool dump_is_wanted_at_exit(void);
 
-/* Writes all profiles that have samples, and heap in any case, under one snapshot number. */
+/* Writes all profiles that are on and have samples, and heap also without, under one snapshot number. */
 void dump_all(void);
 
 /* The name of the program as in file names. */

@@ -1,5 +1,6 @@
 """Bad settings, bad directories, bad surroundings: one clear line, the program runs on, nothing half-written is left."""
 
+import gzip
 import os
 import re
 import resource
@@ -61,6 +62,43 @@ class Settings(harness.PreloadTest):
 
     def test_malformed_profiles_name_the_unknown_one(self):
         self.one_line(["CPROF_PROFILES", "heapp"], CPROF_PROFILES="heapp")
+
+    def test_malformed_profiles_name_the_known_ones(self):
+        _, line = self.one_line(["heapp"], CPROF_PROFILES="heapp")
+        for name in re.findall(r"^PROFILE\((\w+)", (harness.ROOT / "agent" / "profiles.def").read_text(), re.MULTILINE):
+            self.assertIn(f"{name}, ", line)
+
+    def test_profiles_not_built_yet_are_named_and_the_others_written(self):
+        run, _ = self.one_line(["CPROF_PROFILES=heap,fd", "not yet built: fd"], CPROF_PROFILES="heap,fd")
+        self.assertIn("heap", {file.profile for file in run.files()})
+
+    def test_without_a_profile_that_is_built_nothing_is_written_which_is_said(self):
+        for ask in ("exit_ways", "asks_for_snapshot"):
+            run = preload(ask, CPROF_PROFILES="fd", CPROF_HEAP_RATE=1)
+            self.assertEqual(run.status, 11 if ask == "exit_ways" else 0)
+            self.assert_one_message(run, "CPROF_PROFILES=fd", "not yet built", "no file is written")
+            self.assertEqual(run.entries(), [])
+        run = preload("exit_ways", CPROF_PROFILES="none")
+        self.assertEqual((run.status, run.stderr, run.entries()), (11, b"", []))
+
+    def test_a_relative_log_file_belongs_to_the_start_directory(self):
+        run = preload("usr2_owner", "chdir-and-raise", CPROF_LOG="my.log", CPROF_LOG_LEVEL="info")
+        self.assertEqual((run.status, run.stderr), (0, b""))
+        self.assertIn("written", (run.directory / "my.log").read_text())
+
+    def test_that_are_no_utf_8_become_valid_comments(self):
+        run = preload("exit_ways", CPROF_LABELS=os.fsdecode(b"team=\xff\xc3\xa9\xc3(\xed\xa0\x80"),
+                      env={"OTEL_SERVICE_NAME": os.fsdecode(b"shop\x80")})
+        self.assertEqual((run.status, run.stderr), (11, b""))
+        labels = "labels: team=\ufffdé\ufffd(\ufffd\ufffd\ufffd"
+        self.assertLessEqual({labels, "service: shop\ufffd"}, set(run.profile("heap").comments))
+        for file in run.files():
+            raw = gzip.decompress(file.path.read_bytes())
+            done = subprocess.run([harness.tool("protoc"), "--decode=perftools.profiles.Profile",
+                                   f"--proto_path={harness.ROOT}", "encoder/profile.proto"], input=raw, cwd=harness.ROOT,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+            self.assertEqual((done.returncode, done.stderr), (0, b""))
+            self.assertIn(labels.encode(), raw)
 
     def test_an_empty_value_is_as_unset_or_named(self):
         run = preload("exit_ways", CPROF_HEAP_RATE="")
