@@ -13,39 +13,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/library.h"
 #include "cli/program.h"
 #include "cli/settings.h"
 #include "cli/verb.h"
 
-/* ---- the library: in the build tree, installed, or unpacked anywhere ---- */
-
-/* Empty when it is nowhere. */
-static void find_library(char path[PATH_MAX])
-{
-    static const char *const places[] = {
-        "libcprof.so",
-        "../lib/libcprof.so",
-        "../lib/cprof/libcprof.so",
-        "../lib/x86_64-linux-gnu/libcprof.so",
-        "../lib64/libcprof.so",
-    };
-    char self[PATH_MAX], place[PATH_MAX * 2];
-
-    path[0] = '\0';
-    const ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (length <= 0)
-        return;
-    self[length] = '\0';
-    char *slash = strrchr(self, '/');
-    if (slash)
-        *slash = '\0';
-    for (size_t i = 0; i < COUNT_OF(places); i++) {
-        snprintf(place, sizeof place, "%s/%s", self, places[i]);
-        if (access(place, R_OK) == 0 && realpath(place, path))
-            return;
-    }
-    path[0] = '\0';
-}
+/* ---- the library ---- */
 
 /* True when the list of LD_PRELOAD (separated by colons or spaces) has `path`. */
 static bool is_in_list(const char *list, const char *path)
@@ -61,18 +34,22 @@ static bool is_in_list(const char *list, const char *path)
     }
 }
 
-/* 0, or the exit status after a message. */
-static int preload(void)
+/* 0, or after a message the exit status, or -1: the command runs without. */
+static int preload(const char *command)
 {
     const char *before = getenv("LD_PRELOAD");
     char library[PATH_MAX], *list = NULL;
 
-    find_library(library);
+    library_find(library);
     if (!*library)
         return verb_error("run", "libcprof.so: not found next to cprof or in ../lib");
-    if (strpbrk(library, ": "))
-        return verb_error("run", "%s: LD_PRELOAD cannot name a file with a space or colon",
-                          library);
+    if (library_make_nameable(library) < 0) {
+        verb_error("run",
+                   "%s: LD_PRELOAD cannot name a file with a space or colon, and a link to it "
+                   "finds no place in XDG_RUNTIME_DIR, TMPDIR or /tmp; %s runs without cprof",
+                   library, command);
+        return -1;
+    }
     if (before && is_in_list(before, library))
         return 0;
     const bool is_alone = !before || !*before;
@@ -166,10 +143,11 @@ int run_main(int argc, char **argv)
 
     char **command = parse_options(argc, argv);
     if (program_find(&program, command[0]) == 0) {
-        const int status = preload();
-        if (status)
+        const int status = preload(command[0]);
+        if (status > 0)
             return status;
-        say_next();
+        if (status == 0)
+            say_next();
     } else {
         const bool can_run = program.status == STATUS_ERROR;
         verb_error("run", "%s: %s%s", command[0], program.why,

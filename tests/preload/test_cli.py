@@ -484,16 +484,69 @@ class Run(unittest.TestCase):
             done = cprof("run", "env", command=command)
             self.assertIn(f"LD_PRELOAD={os.path.realpath(library)}\n", done.stdout)
 
-    def test_missing_or_unnameable_library_is_an_own_error(self):
-        for name, reason in (("empty", "libcprof.so"), ("a space", "space")):
-            tree = harness.temporary_directory() / name
-            tree.mkdir()
-            command = shutil.copy(COMMAND, tree)
-            if name != "empty":
-                shutil.copy(self.library, tree)
-            done = cprof("run", "true", command=command)
-            self.assertEqual((done.returncode, done.stdout), (125, ""))
-            self.assertIn(reason, done.stderr)
+    def test_missing_library_is_an_own_error(self):
+        tree = harness.temporary_directory()
+        done = cprof("run", "true", command=shutil.copy(COMMAND, tree))
+        self.assertEqual((done.returncode, done.stdout), (125, ""))
+        self.assertIn("libcprof.so", done.stderr)
+
+    def unnameable(self, name, library=None):
+        """The command in a tree of its own whose path LD_PRELOAD cannot hold, and its library."""
+        tree = harness.temporary_directory() / name
+        tree.mkdir()
+        return shutil.copy(COMMAND, tree), shutil.copy(library or self.library, tree)
+
+    def test_library_whose_path_has_a_space_or_colon_is_preloaded_through_one_link(self):
+        for name in ("a space", "co:lon", "both : of them"):
+            command, library = self.unnameable(name)
+            run = harness.temporary_directory()
+            found = {cprof("run", "sh", "-c", "echo $LD_PRELOAD; exit 7", command=command, XDG_RUNTIME_DIR=run).stdout
+                     for _ in range(3)}
+            self.assertEqual(len(found), 1, found)
+            done = cprof("run", "sh", "-c", "echo $LD_PRELOAD; exit 7", command=command, XDG_RUNTIME_DIR=run)
+            self.assertEqual((done.returncode, done.stderr), (7, ""))
+            link = done.stdout.strip()
+            self.assertRegex(link, rf"\A{run}/cprof-{os.geteuid()}/libcprof-[0-9a-f]{{16}}\.so\Z")
+            self.assertEqual(os.readlink(link), library)
+            self.assertEqual((os.listdir(run), len(os.listdir(os.path.dirname(link)))), ([f"cprof-{os.geteuid()}"], 1))
+            self.assertEqual(stat.S_IMODE(os.stat(os.path.dirname(link)).st_mode), 0o700)
+            os.unlink(link)
+            os.symlink("/somewhere/else", link)
+            self.assertEqual(cprof("run", "true", command=command, XDG_RUNTIME_DIR=run).stderr, "")
+            self.assertEqual(os.readlink(link), library, "repaired")
+
+    def test_link_lies_only_where_nobody_else_can_write(self):
+        command, library = self.unnameable("a space")
+        mine = f"cprof-{os.geteuid()}"
+        for spoil in (lambda run: (run / mine).mkdir() or (run / mine).chmod(0o777),
+                      lambda run: (run / mine).symlink_to(harness.temporary_directory()),
+                      lambda run: (run / mine).write_text("a file"),
+                      lambda run: run.chmod(0o777)):
+            run, temporary = harness.temporary_directory(), harness.temporary_directory()
+            spoil(run)
+            done = cprof("run", "sh", "-c", "echo $LD_PRELOAD", command=command, XDG_RUNTIME_DIR=run, TMPDIR=temporary)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertTrue(done.stdout.startswith(f"{temporary}/{mine}/"), done.stdout)
+
+    def test_where_no_link_finds_a_place_the_command_runs_without_and_says_so(self):
+        if not harness.can_mount():
+            self.skipTest("no right to mount in a namespace of its own")
+        command, library = self.unnameable("a space")
+        script = ('mount --bind /tmp /tmp && mount -o remount,bind,ro /tmp || exit 98; '
+                  'exec "$0" run sh -c \'echo "<$LD_PRELOAD>"; exit 7\'')
+        done = subprocess.run(["unshare", "-m", "sh", "-c", script, command], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, timeout=60,
+                              env=harness.clean_env(XDG_RUNTIME_DIR="/nonexistent", TMPDIR="relative"))
+        self.assertEqual((done.returncode, done.stdout), (7, "<>\n"), done.stderr)
+        self.assertRegex(done.stderr, rf"\Acprof: run: {re.escape(library)}: .*space or colon.*; sh runs without cprof\n\Z")
+
+    def test_program_is_profiled_from_a_path_with_a_space(self):
+        command, library = self.unnameable("a space", harness.LIBRARY)
+        directory = harness.temporary_directory()
+        run = harness.bare([command, "run", "--heap-rate", "1", "--", harness.victim("exit_ways")], directory=directory,
+                           env={"XDG_RUNTIME_DIR": harness.temporary_directory(), "CPROF_OUT": directory / "out"})
+        self.assertEqual((run.status, run.stderr), (11, b""))
+        self.assertEqual(run.profile("heap").count("kept_at_exit", "inuse_space"), 4321)
 
     def test_process_status_signals_and_arguments_are_the_commands(self):
         self.assertEqual(self.run_("--", "sh", "-c", "exit 7").returncode, 7)
