@@ -115,5 +115,12 @@ class Unwinder(harness.PreloadTest):
         self.assertEqual(runs["exact"].profile("heap").count("plug_a_allocates"), 2)
 
 
+class Room(harness.PreloadTest):
+    def test_a_handler_that_interrupts_the_agent_needs_none_on_6_kib(self):
+        run = self.assert_ok(preload("altstack_6k", "libcprof", CPROF_HEAP_RATE=1))
+        self.assertEqual(run.text(), "done\n")
+        self.assertTrue(run.profile("heap").samples)
+
+
 if __name__ == "__main__":
     harness.main()
