@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sys/auxv.h>
 
 #include "agent/thread.h"
 #include "base/arena.h"
@@ -89,6 +90,7 @@ bool stack_is_nested(void)
 /* ---- room ---- */
 
 enum { PAGE_BYTES = 4096, N_SCRATCH = 16, SCRATCH_BYTES = 64 << 10 };
+static const uintptr_t PAGE_MASK = ~(uintptr_t)(PAGE_BYTES - 1);
 
 static struct scratch {
     _Atomic(char *) base; /* mapped at first use */
@@ -102,24 +104,83 @@ bool stack_is_readable(uintptr_t address)
     return sys_sigmask(-1, (const sys_sigset *)(address & ~(uintptr_t)7), NULL) != -EFAULT;
 }
 
-/* Asks for [here - room, here], page by page. */
-static COLD bool ask_for_room(uintptr_t here, size_t room)
+/* The first page of [from, limit) that cannot be read, or `limit`. */
+static uintptr_t first_gap(uintptr_t from, uintptr_t limit)
 {
-    const uintptr_t low = (here - room) & ~(uintptr_t)(PAGE_BYTES - 1);
-    for (uintptr_t page = here & ~(uintptr_t)(PAGE_BYTES - 1); page > low;) {
-        page -= PAGE_BYTES;
+    for (uintptr_t page = from & PAGE_MASK; page < limit; page += PAGE_BYTES)
         if (!stack_is_readable(page))
-            return false;
+            return page;
+    return limit;
+}
+
+/* Only of the thread's own stack anything is remembered: it stays as long as the thread.  Others (of coroutines,
+ * for signals) may be unmapped as soon as they are left, and their places be taken by anything.
+ *
+ * A thread's own stack is what reaches without a gap to where it began: glibc puts the TLS of a
+ * thread on top of its stack; on the first one the kernel left random bytes.  Given up: memory right
+ * below a stack that the program gave no guard page counts as part of it. */
+static struct {
+    uintptr_t tls, stack_top;
+} first_thread;
+
+__attribute__((constructor)) static void learn_first_thread(void)
+{
+    first_thread.tls = (uintptr_t)&thread_self;
+    first_thread.stack_top = getauxval(AT_RANDOM);
+}
+
+static uintptr_t own_stack_top(void)
+{
+    const uintptr_t tls = (uintptr_t)&thread_self;
+
+    return tls != first_thread.tls && first_thread.tls ? tls : first_thread.stack_top;
+}
+
+/* From `address` up to what is known.  A gap that was found once is asked for first: then a
+ * sample on another stack costs one system call here. */
+static COLD bool joins_own_stack(uintptr_t address)
+{
+    enum { REACH_BYTES_MAX = 8 << 20 };
+    const uintptr_t top = own_stack_top();
+    const uintptr_t limit = thread_self.stack_high ? thread_self.stack_low : top;
+
+    if (address >= limit || limit - address > REACH_BYTES_MAX)
+        return false;
+    const uintptr_t old_gap = thread_self.stack_gap;
+    if (old_gap > address && old_gap < limit && !stack_is_readable(old_gap))
+        return false;
+    const uintptr_t gap = first_gap(address, limit);
+    if (gap < limit) {
+        thread_self.stack_gap = gap;
+        return false;
     }
-    const bool adjoins = low <= thread_self.stack_high && here >= thread_self.stack_low;
-    if (!adjoins || low < thread_self.stack_low)
-        thread_self.stack_low = low;
-    if (!adjoins || here >= thread_self.stack_high)
-        thread_self.stack_high = here + 1;
+    thread_self.stack_low = address & PAGE_MASK;
+    compiler_barrier(); /* a signal handler may look in between: high is 0 still */
+    thread_self.stack_high = top;
     return true;
 }
 
-/* What was found out is remembered per thread, so a thread asks the kernel a few times in its life. */
+bool stack_is_own(uintptr_t address)
+{
+    return (address >= thread_self.stack_low && address < thread_self.stack_high) ||
+           joins_own_stack(address);
+}
+
+/* Each page: a guard page may be the smallest part of it. */
+static COLD bool ask_for_room(uintptr_t here, size_t room)
+{
+    const uintptr_t low = (here - room) & PAGE_MASK;
+    const bool is_own = stack_is_own(here);
+    const uintptr_t known = is_own ? thread_self.stack_low : here & PAGE_MASK;
+
+    if (first_gap(low, known) < known)
+        return false;
+    if (is_own && low < known)
+        thread_self.stack_low = low;
+    return true;
+}
+
+/* A thread on its own stack asks the kernel a few times in its life. */
 bool stack_has_room(size_t room_bytes)
 {
     const uintptr_t here = (uintptr_t)__builtin_frame_address(0);

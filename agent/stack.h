@@ -56,6 +56,10 @@ size_t stack_capture_bytes(void);
 /* True when the calling thread has `room_bytes` of stack left. */
 bool stack_has_room(size_t room_bytes);
 
+/* True when the address lies on the thread's own stack and all above it is known to be readable
+ * (thread_self.stack_low), as far as 8 MiB of it can be asked for at once.  System calls where it is not known. */
+bool stack_is_own(uintptr_t address);
+
 /* For a thread that has not: calls work(arg) on a scratch stack, with 48 KiB of room.  False when
  * all are in use: work was not called. */
 bool stack_call_on_scratch(void (*work)(void *arg), void *arg);

@@ -47,9 +47,10 @@ struct thread_self {
     uint64_t random;        /* sampler state; 0: not seeded */
     struct thread *record;  /* NULL until the first slow path */
     uintptr_t guard_frame;  /* frame that raised the guard; 0: down */
-    uintptr_t stack_low;    /* [stack_low, stack_high) is known to be readable stack */
-    uintptr_t stack_high;
-    uint32_t scratch;          /* number + 1 of the scratch stack in use; 0: none */
+    uintptr_t stack_low;  /* of its own stack [stack_low, stack_high) is known to be readable */
+    uintptr_t stack_high; /* its top, or 0: nothing is known */
+    uintptr_t stack_gap;  /* below it, could not be read; 0: none found */
+    uint32_t scratch;     /* number + 1 of the scratch stack in use; 0: none */
     uint32_t snapshot_pending; /* a signal asked for one while the guard was up */
 };
 _Static_assert(sizeof(struct thread_self) <= 64, "libraries' static TLS is scarce");

@@ -185,7 +185,7 @@ struct walk {
     uint64_t epoch_bits; /* of the cache's keys */
     const greg_t *regs;  /* of an interrupted instruction; NULL: not at one, or not known */
     bool is_exact;
-    bool is_guessed; /* since a guess nothing that is found out is told to the thread */
+    bool is_guessed; /* since a guess pc may be anything */
 };
 
 static inline struct cfi_rule rule_at(const struct walk *w)
@@ -212,8 +212,6 @@ static COLD bool extend(struct walk *w, uintptr_t limit)
         if (!stack_is_readable(high))
             return false;
     w->high = high;
-    if (!w->is_guessed && w->low == thread_self.stack_low)
-        thread_self.stack_high = high;
     return true;
 }
 
@@ -231,12 +229,12 @@ static inline __attribute__((no_sanitize("address", "thread"))) uintptr_t word_a
     return *(const volatile uintptr_t *)at;  // NOLINT
 }
 
-/* Begins on the stack around `sp`: the thread's known one, or the page there. */
+/* Begins on the stack around `sp`: the thread's own one, or the page there. */
 static bool enter_stack(struct walk *w, uintptr_t sp)
 {
     if (sp % sizeof(uintptr_t) != 0)
         return false;
-    if (sp >= thread_self.stack_low && sp < thread_self.stack_high) {
+    if (likely(stack_is_own(sp))) {
         w->low = thread_self.stack_low;
         w->high = thread_self.stack_high;
         return true;
@@ -246,16 +244,6 @@ static bool enter_stack(struct walk *w, uintptr_t sp)
     w->low = sp & ~(uintptr_t)(PAGE_BYTES - 1);
     w->high = w->low + PAGE_BYTES;
     return w->high > w->low;
-}
-
-/* Makes the page around `sp` the thread's known stack, when it was another one. */
-static COLD bool learn_stack(uintptr_t sp)
-{
-    if (!stack_is_readable(sp))
-        return false;
-    thread_self.stack_low = sp & ~(uintptr_t)(PAGE_BYTES - 1);
-    thread_self.stack_high = thread_self.stack_low + PAGE_BYTES;
-    return thread_self.stack_high != 0;
 }
 
 static bool is_code(uintptr_t pc)
@@ -399,9 +387,6 @@ size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max)
     size_t n = 0;
 
     if (unlikely(!unwind_is_supported()))
-        return 0;
-    if (unlikely(from.sp < thread_self.stack_low || from.sp >= thread_self.stack_high) &&
-        !learn_stack(from.sp))
         return 0;
     if (!enter_stack(&w, from.sp))
         return 0;

@@ -4,8 +4,8 @@
  * A warm frame is one look-up and two or three loads; a cold one interprets the frame's table entry.
  * Code without tables (JIT) is passed by frame pointers, as far as they are plausible.
  *
- * Only memory that is known to be readable is read: the thread's known stack (thread.h), what the kernel
- * confirms right above it, and tables inside segments of a loaded object.  Every caller's frame
+ * Only memory that is known to be readable is read: the thread's own stack (stack_is_own), what the kernel
+ * confirms of another, and tables inside segments of a loaded object.  Every caller's frame
  * lies above its callee's, except across signal frames and the agent's own stack_switch.
  * A stack that breaks a rule ends there.
  *

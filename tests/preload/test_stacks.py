@@ -116,6 +116,14 @@ class Unwinder(harness.PreloadTest):
 
 
 class Room(harness.PreloadTest):
+    def test_of_a_coroutine_stack_is_not_remembered_for_what_lies_there_next(self):
+        run = self.assert_ok(preload("coroutine_stack_replaced", CPROF_HEAP_RATE=1))
+        heap = run.profile("heap")
+        self.assertEqual(run.text(), "done\n")
+        self.assertEqual((heap.count("deep_allocates"), heap.count("near_the_end_allocates")), (2, 2))
+        for sample in heap.with_function("near_the_end_allocates"):
+            self.assertEqual(sample.functions()[1:3], ["sink_to", "on_small_stack"])
+
     def test_a_handler_that_interrupts_the_agent_needs_none_on_6_kib(self):
         run = self.assert_ok(preload("altstack_6k", "libcprof", CPROF_HEAP_RATE=1))
         self.assertEqual(run.text(), "done\n")

@@ -304,6 +304,40 @@ TEST_ALONE(room_is_judged_where_the_thread_stands_not_by_the_size_of_its_stack)
     CHECK(low.result && !is_on_small_stack(low.frame));
 }
 
+static bool is_own_in_coroutine;
+
+static void ask_whose(void *arg)
+{
+    ask_for_room(arg);
+    is_own_in_coroutine = stack_is_own((uintptr_t)__builtin_frame_address(0));
+}
+
+static void *ask_on_both(void *arg)
+{
+    struct visit visit = {.room_bytes = 6 << 10};
+
+    is_own_in_coroutine = true;
+    on_small_stack(64 << 10, ask_whose, &visit); /* also before its own is known */
+    CHECK_INT(is_own_in_coroutine, false, "a coroutine's stack");
+    CHECK(stack_is_own((uintptr_t)__builtin_frame_address(0)));
+    const uintptr_t low = thread_self.stack_low;
+    on_small_stack(64 << 10, ask_whose, &visit);
+    CHECK_INT(is_own_in_coroutine, false, "a coroutine's stack");
+    CHECK_HEX(thread_self.stack_low, low, "what is known");
+    return arg;
+}
+
+TEST_ALONE(of_a_stack_that_is_not_the_threads_own_nothing_is_remembered)
+{
+    pthread_t thread;
+
+    NEEDS_PLAIN_STACKS();
+    set_up();
+    ask_on_both(NULL);
+    CHECK_INT(pthread_create(&thread, NULL, ask_on_both, NULL), 0, "thread");
+    pthread_join(thread, NULL);
+}
+
 TEST_ALONE(a_scratch_stack_is_used_again_and_again)
 {
     size_t used_bytes = 0;
