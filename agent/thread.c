@@ -101,15 +101,16 @@ uint64_t thread_sum_dropped(enum thread_drop why)
 
 /* Stacks grow down: when the caller's frame does not lie below the frame that raised the guard, that
  * frame is gone without having taken it down (siglongjmp), except on a scratch stack or an alternate
- * signal stack, whose addresses say nothing.  A deeper caller looks whether the agent is still on its stack. */
+ * signal stack, whose addresses say nothing; of one with SS_AUTODISARM the kernel does not know while it is
+ * in use, so only the thread's own stack counts.  Others look whether the agent is still on their stack. */
 static COLD bool guard_is_stale(uintptr_t frame)
 {
     stack_t alternate;
 
     if (stack_is_on_scratch(frame))
         return false;
-    if (frame >= thread_self.guard_frame && sys_sigaltstack(NULL, &alternate) == 0 &&
-        !(alternate.ss_flags & SS_ONSTACK))
+    if (frame >= thread_self.guard_frame && stack_is_own(frame) &&
+        sys_sigaltstack(NULL, &alternate) == 0 && !(alternate.ss_flags & SS_ONSTACK))
         return true;
     enum { WALK_BYTES = 7 << 10 };
     return stack_has_room(WALK_BYTES) && !stack_is_nested();

@@ -129,6 +129,15 @@ class Room(harness.PreloadTest):
         self.assertEqual(run.text(), "done\n")
         self.assertTrue(run.profile("heap").samples)
 
+    def test_a_handler_on_a_disarmed_stack_does_not_enter_the_interrupted_agent(self):
+        run = self.assert_ok(preload("altstack_disarmed", "libcprof", CPROF_HEAP_RATE=1))
+        self.assertEqual(run.text(), "done\n")
+        heap = run.profile("heap")
+        inside = heap.comment(r"dropped: (\d+) inside the agent")
+        self.assertIsNotNone(inside, "it never found the guard up")
+        self.assertEqual(int(inside[1]) + heap.count("on_altstack"), 300)
+        self.assertGreater(int(inside[1]), 60, "most of the agent's time is under the guard")
+
 
 if __name__ == "__main__":
     harness.main()
