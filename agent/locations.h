@@ -1,7 +1,7 @@
 /* locations - the set of distinct places in the code that stacks consist of.
  *
  * A location is (module, address), numbered from 1; 0 means none.  Its address lies inside the call
- * (return address - 1).  The name is filled in by the first snapshot that shows it (symbols.h) and stays.
+ * (return address - 1), or is that of an interrupted instruction.  The name is filled in by the first snapshot that shows it (symbols.h) and stays.
  *
  * Lock-free, signal-safe; never freed. */
 #ifndef CPROF_AGENT_LOCATIONS_H

@@ -81,7 +81,7 @@ static struct trie_item *make(const struct trie_key *key)
     memcpy(stack->pcs, wanted->pcs, n * sizeof *wanted->pcs);
     uint32_t *locations = (uint32_t *)(stack->pcs + n);
     for (size_t i = 0; i < n; i++) {
-        const uintptr_t address = wanted->pcs[i] - 1; /* inside the call */
+        const uintptr_t address = wanted->pcs[i] - 1; /* inside the call: unwind.h */
         locations[i] = location_intern(address, module_at(address));
         if (!locations[i])
             return NULL;

@@ -26,7 +26,7 @@ struct stack {
     uint16_t n_frames;
     bool truncated;            /* outer frames were left out: ends in [truncated] */
     const uint32_t *locations; /* ids per frame (locations.h); behind pcs */
-    uintptr_t pcs[];           /* return addresses, innermost first */
+    uintptr_t pcs[];           /* as unwind_walk() gives them */
 };
 
 extern struct stack stack_overflow; /* stands for all stacks that did not fit; no frames */

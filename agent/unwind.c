@@ -391,7 +391,7 @@ size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max)
     if (!enter_stack(&w, from.sp))
         return 0;
     while (n < max && step(&w) && w.pc != 0 && w.pc != UINTPTR_MAX)
-        ret_pcs[n++] = w.pc;
+        ret_pcs[n++] = w.pc + w.is_exact;
     return n;
 }
 

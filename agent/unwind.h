@@ -29,8 +29,9 @@ struct unwind_frame {
 /* False: not this machine, or an old libc; every walk is empty then. */
 bool unwind_is_supported(void);
 
-/* Where the frames above `from` go on, innermost first: return addresses, and the interrupted
- * instructions of signal frames.  Ends after `max`, at the outermost frame, or where it cannot go
+/* Where the frames above `from` go on, innermost first: return addresses, and what signals interrupted.
+ * An interrupted instruction is given as its address + 1, so that address - 1 lies in the function
+ * of either: it may be a function's first, or follow a call.  Ends after `max`, at the outermost frame, or where it cannot go
  * on.  With the guard up (thread.h). */
 size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max);
 

@@ -114,6 +114,12 @@ class Unwinder(harness.PreloadTest):
         self.assertEqual(runs["exact"].text(), "the error is kept\n")
         self.assertEqual(runs["exact"].profile("heap").count("plug_a_allocates"), 2)
 
+    def test_an_interrupted_function_is_named_at_its_first_byte_too(self):
+        run = self.assert_ok(preload("interrupted_at_entry", CPROF_HEAP_RATE=1))
+        names = run.profile("heap").with_function("handler_allocates")[0].functions()
+        self.assertEqual(names[:2], ["handler_allocates", "on_ill"])
+        self.assertEqual(names[names.index("calls_it") - 1:][:3], ["fails_at_its_first_byte", "calls_it", "main"])
+
 
 class Room(harness.PreloadTest):
     def test_of_a_coroutine_stack_is_not_remembered_for_what_lies_there_next(self):

@@ -76,6 +76,15 @@ static bool has_oracle(void)
     return unw_getcontext && unw_init && unw_step && unw_get_reg;
 }
 
+/* What a signal interrupted we give as its address + 1; libunwind does not. */
+static bool is_signal_return(uintptr_t pc)
+{
+    static const uint8_t code[] = {0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05};
+    Dl_info info;
+
+    return dladdr((void *)pc, &info) && memcmp((void *)pc, code, sizeof code) == 0;
+}
+
 static size_t oracle_walk(ucontext_t *context, int flags, uintptr_t *ret_pcs, size_t max)
 {
     uintptr_t cursor[UNW_CURSOR_WORDS];
@@ -85,6 +94,8 @@ static size_t oracle_walk(ucontext_t *context, int flags, uintptr_t *ret_pcs, si
     while (n < max && unw_step(cursor) > 0 && unw_get_reg(cursor, UNW_IP, &ret_pcs[n]) == 0 &&
            ret_pcs[n])
         n++;
+    for (size_t i = n; i-- > 1;)
+        ret_pcs[i] += is_signal_return(ret_pcs[i - 1]);
     return n;
 }
 
