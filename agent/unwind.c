@@ -50,7 +50,18 @@ static inline size_t slot_index(uintptr_t pc)
 /* The same pc as a return address and as an interrupted instruction may have two rules. */
 static inline uint64_t key_of(uintptr_t pc, bool is_exact, uint64_t epoch_bits)
 {
-    return pc | epoch_bits | (uint64_t)is_exact << (ADDRESS_BITS - 1);
+    return (pc ^ epoch_bits) | (uint64_t)is_exact << (ADDRESS_BITS - 1);
+}
+
+/* Of the epoch a key holds 29 bits: 16 above the address, 13 over the bits of it that the line implies
+ * together with those above them (slot_index without the way). */
+static uint64_t epoch_bits_of(uint32_t epoch)
+{
+    enum { HIGH_BITS = 64 - ADDRESS_BITS, LINE_BITS = 13, LINE_SHIFT = 6 };
+
+    _Static_assert(N_SLOTS / N_WAYS == 1 << LINE_BITS, "one bit more would alias");
+    return (uint64_t)epoch << ADDRESS_BITS |
+           (uint64_t)(epoch >> HIGH_BITS & ((1 << LINE_BITS) - 1)) << LINE_SHIFT;
 }
 
 static inline uint64_t scramble(uint64_t rule)
@@ -382,7 +393,7 @@ size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max)
         .bx = from.bx,
         .is_exact = from.is_exact,
         .regs = from.context ? from.context->uc_mcontext.gregs : NULL,
-        .epoch_bits = (uint64_t)modules_epoch() << ADDRESS_BITS,
+        .epoch_bits = epoch_bits_of(modules_epoch()),
     };
     size_t n = 0;
 
