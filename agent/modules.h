@@ -4,8 +4,8 @@
  * address through glibc's _dl_find_object(): no lock, no callback, callable anywhere.  Its data is then read
  * from its own headers in memory, while a frame of it is on the caller's stack and keeps it loaded.
  *
- * Only unloading makes a known address mean something else.  So dlclose is watched: it raises
- * the epoch, after which every module is looked up again before it is believed, and a range that went
+ * Only unloading makes a known address mean something else.  So dlclose is watched: before and after it the
+ * epoch is raised, after which every module is looked up again before it is believed, and a range that went
  * away and came back with other contents becomes a new module.  (A module that comes back at the same
  * place with the same path and build id is the same module: plugin reloads cost nothing.)
  *
@@ -60,7 +60,7 @@ bool modules_is_same_object(const void *a, const void *b);
 
 /* Raised by every unload. */
 uint32_t modules_epoch(void);
-/* Something was unloaded just now. */
+/* Something is about to be unloaded, or was just now. */
 void modules_on_unload(void);
 
 /* The base name of a module's path. */

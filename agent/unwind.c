@@ -106,6 +106,17 @@ bool unwind_is_supported(void)
     return _dl_find_object != NULL;  // NOLINT
 }
 
+/* ---- a walk ---- */
+
+struct walk {
+    uintptr_t pc, sp, bp, bx;
+    uintptr_t low, high; /* readable stack around sp */
+    uint64_t epoch_bits; /* of the cache's keys */
+    const greg_t *regs;  /* of an interrupted instruction; NULL: not at one, or not known */
+    bool is_exact;
+    bool is_guessed; /* since a guess pc may be anything */
+};
+
 /* ---- a miss: the object's tables ---- */
 
 struct range {
@@ -170,9 +181,21 @@ static struct cfi_rule find_rule(const struct dl_find_object *object, uintptr_t 
     return rule;
 }
 
-/* Code outside of all objects is not remembered: JIT compilers reuse it, and dlopen may. */
-static COLD struct cfi_rule rule_miss(uintptr_t pc, bool is_exact, uint64_t key)
+/* The object that `pc` lies in.  A return address keeps its object loaded; a guess does not, and
+ * dlclose() may unmap what it hits, so the kernel is asked first.  (What is unmapped right afterwards we would still read.) */
+static bool find_object(uintptr_t pc, bool is_guessed, struct dl_find_object *ret_object)
 {
+    if (_dl_find_object((void *)pc, ret_object) != 0)
+        return false;
+    return likely(!is_guessed) || (stack_is_readable((uintptr_t)ret_object->dlfo_map_start) &&
+                                   (!ret_object->dlfo_eh_frame ||
+                                    stack_is_readable((uintptr_t)ret_object->dlfo_eh_frame)));
+}
+
+/* Code outside of all objects is not remembered: JIT compilers reuse it, and dlopen may. */
+static COLD struct cfi_rule rule_miss(const struct walk *w, uint64_t key)
+{
+    const uintptr_t pc = w->pc;
     const size_t first = slot_index(pc);
     struct dl_find_object object;
     struct cfi_rule rule;
@@ -180,24 +203,15 @@ static COLD struct cfi_rule rule_miss(uintptr_t pc, bool is_exact, uint64_t key)
     for (size_t way = 1; way < N_WAYS; way++)
         if (slot_get(&slots[first ^ way], key, &rule))
             return rule;
-    const uintptr_t look_up_pc = pc - !is_exact; /* in the call, not behind it */
-    if (pc >> (ADDRESS_BITS - 1) || _dl_find_object((void *)look_up_pc, &object) != 0)
+    const uintptr_t look_up_pc = pc - !w->is_exact; /* in the call, not behind it */
+    if (pc >> (ADDRESS_BITS - 1) || !find_object(look_up_pc, w->is_guessed, &object))
         return (struct cfi_rule){.cfa = CFI_GUESS};
     rule = find_rule(&object, look_up_pc);
     cache_put(pc, key, rule);
     return rule;
 }
 
-/* ---- the walk ---- */
-
-struct walk {
-    uintptr_t pc, sp, bp, bx;
-    uintptr_t low, high; /* readable stack around sp */
-    uint64_t epoch_bits; /* of the cache's keys */
-    const greg_t *regs;  /* of an interrupted instruction; NULL: not at one, or not known */
-    bool is_exact;
-    bool is_guessed; /* since a guess pc may be anything */
-};
+/* ---- the rule of a frame ---- */
 
 static inline struct cfi_rule rule_at(const struct walk *w)
 {
@@ -206,8 +220,10 @@ static inline struct cfi_rule rule_at(const struct walk *w)
 
     if (likely(slot_get(&slots[slot_index(w->pc)], key, &rule)))
         return rule;
-    return rule_miss(w->pc, w->is_exact, key);
+    return rule_miss(w, key);
 }
+
+/* ---- reading the stack ---- */
 
 /* The stacks above the known part are asked for page by page, up to 1 MiB a time. */
 enum { PROBE_BYTES_MAX = 1 << 20 };
@@ -257,12 +273,14 @@ static bool enter_stack(struct walk *w, uintptr_t sp)
     return w->high > w->low;
 }
 
+/* ---- from frame to frame ---- */
+
+/* For a guess. */
 static bool is_code(uintptr_t pc)
 {
     struct dl_find_object object;
 
-    return _dl_find_object((void *)pc, &object) == 0 &&
-           segment_of(&object, pc, PF_X).limit != 0;
+    return find_object(pc, true, &object) && segment_of(&object, pc, PF_X).limit != 0;
 }
 
 /* From an interrupted leaf without tables to its caller, or by the frame pointer. */

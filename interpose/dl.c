@@ -1,6 +1,5 @@
 /* dl - unloading makes addresses mean something else: modules.h. */
 #include <dlfcn.h>
-#include <errno.h>
 
 #include "agent/modules.h"
 #include "base/compiler.h"
@@ -8,8 +7,9 @@
 
 EXPORT int dlclose(void *handle)
 {
+    /* Before: other threads may find new code there before we are back.  After: destructors ran. */
+    modules_on_unload();
     const int result = real.dlclose(handle);
-
     modules_on_unload();
     return result;
 }

@@ -638,6 +638,64 @@ TEST(unloaded_code_stays_forgotten_when_the_low_bits_of_the_epoch_come_again)
     }
 }
 
+/* ---- an object that is unmapped meanwhile ---- */
+
+enum { OBJECT_PAGES = 4 };
+static char *half_gone; /* an object that is loaded, says the loader; NULL: none */
+static char *tables_of_half_gone;
+
+/* In front of libc's. */
+int _dl_find_object(void *pc, struct dl_find_object *ret_object)
+{
+    static int (*in_libc)(void *, struct dl_find_object *);
+
+    if (half_gone && (uintptr_t)pc - (uintptr_t)half_gone < OBJECT_PAGES * PAGE) {
+        static struct link_map map;
+        *ret_object = (struct dl_find_object){
+            .dlfo_map_start = half_gone,
+            .dlfo_map_end = half_gone + OBJECT_PAGES * PAGE,
+            .dlfo_link_map = &map,
+            .dlfo_eh_frame = tables_of_half_gone,
+        };
+        return 0;
+    }
+    if (!in_libc)
+        in_libc = (int (*)(void *, struct dl_find_object *))dlsym(RTLD_NEXT, "_dl_find_object");
+    return in_libc ? in_libc(pc, ret_object) : -1;
+}
+
+/* From code without tables to a frame that the frame pointer leads to. */
+static void walk_by_frame_pointer(const char *what, bool is_exact)
+{
+    uintptr_t words[8] = {0}, pcs[DEPTH];
+    const uintptr_t pc = (uintptr_t)half_gone + 100;
+
+    words[0] = is_exact ? pc : 0; /* looks like the return address of a leaf */
+    words[3] = pc;
+    const struct unwind_frame from = {
+        .pc = 0x10000, /* nothing is there */
+        .sp = (uintptr_t)&words[0],
+        .bp = (uintptr_t)&words[2],
+        .is_exact = is_exact,
+    };
+    modules_on_unload(); /* the same pc again */
+    CHECK_INT(unwind_walk(from, pcs, DEPTH), 1, what);
+    CHECK(pcs[0] == pc);
+}
+
+TEST_ALONE(a_guessed_pc_in_an_object_that_goes_away_is_survived)
+{
+    char *room = mmap(NULL, OBJECT_PAGES * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    half_gone = room;
+    tables_of_half_gone = room + PAGE;
+    walk_by_frame_pointer("all of it is gone", false);
+    walk_by_frame_pointer("all of it is gone, a leaf", true);
+    CHECK(mprotect(room, PAGE, PROT_READ) == 0);
+    walk_by_frame_pointer("its tables are gone", false);
+    half_gone = NULL;
+}
+
 /* ---- every FDE of big files ---- */
 
 struct corpus {
