@@ -139,31 +139,60 @@ static void save_peak(struct shard *shard)
                                                   load_relaxed(&shard->values[FREE_BYTES]));
 }
 
+static void begin_epoch(int64_t last, int64_t inuse)
+{
+    if (cas_relaxed(&peak_bytes, &last, inuse))
+        add_relaxed(&peak_epoch, 1);
+}
+
 /* A new epoch for each 1/64 of growth over the last peak. */
 static void raise_peak(int64_t inuse)
 {
     enum { GROWTH = 64 };
-    int64_t last = load_relaxed(&peak_bytes);
+    const int64_t last = load_relaxed(&peak_bytes);
 
-    if (inuse > last + last / GROWTH && cas_relaxed(&peak_bytes, &last, inuse))
-        add_relaxed(&peak_epoch, 1);
+    if (inuse > last + last / GROWTH)
+        begin_epoch(last, inuse);
+}
+
+/* Puts what the thread held back together with the others', and sets what it may hold back next. */
+static void hand_over(struct thread *thread, int64_t sum)
+{
+    enum { HOLD_BACK = 256 };
+
+    raise_peak(add_relaxed(&inuse_bytes, sum) + sum);
+    if (thread)
+        store_relaxed(&thread->held_limit,
+                      load_relaxed(&peak_bytes) / HOLD_BACK / thread_count());
 }
 
 /* Threads add up apart and put it together now and then, so that rate 1 has no line that all of
- * them write.  A signal handler in between, or a child that inherited the record, may make the total
- * wrong by what is held back: a 256th of the peak. */
+ * them write.  All of them together hold back about a 256th of the peak: each sets its own part when
+ * it hands over, a new one does so at once.  A signal handler in between, or a child that inherited
+ * the record, may make the total wrong by one thread's part. */
 static void move_inuse(int64_t bytes)
 {
-    enum { HOLD_BACK = 256 };
     struct thread *thread = thread_record();
     const int64_t sum = bytes + (thread ? load_relaxed(&thread->held_bytes) : 0);
-    const int64_t limit = load_relaxed(&peak_bytes) / HOLD_BACK;
-    const bool moves = !thread || sum >= limit || sum <= -limit;
+    const int64_t limit = thread ? load_relaxed(&thread->held_limit) : 0;
+    const bool moves = sum >= limit || sum <= -limit;
 
     if (thread)
         store_relaxed(&thread->held_bytes, moves ? 0 : sum);
     if (unlikely(moves))
-        raise_peak(add_relaxed(&inuse_bytes, sum) + sum);
+        hand_over(thread, sum);
+}
+
+void heap_settle_peak(void)
+{
+    /* In this order: what moves meanwhile is missed, not seen twice. */
+    int64_t inuse = load_acquire(&inuse_bytes);
+    const int64_t last = load_relaxed(&peak_bytes);
+
+    for (struct thread *t = thread_first(); t; t = t->next)
+        inuse += load_relaxed(&t->held_bytes);
+    if (inuse > last)
+        begin_epoch(last, inuse);
 }
 
 static void count_alloc(struct record *record, struct sampler_weight weight)

@@ -10,8 +10,8 @@
  * up meanwhile; heap_set_rate() completes it before it is looked at again.
  *
  * Counters only grow: allocated and freed, objects and bytes; in use is the difference.  The peak
- * is remembered lazily: when the total in use exceeds the last peak by 1/64 the peak's epoch rises, and
- * each shard saves its own in-use values when it is touched for the first time in the new epoch.
+ * is remembered lazily: when the total in use exceeds the last peak by 1/64 (before a snapshot: at all) the
+ * peak's epoch rises, and each shard saves its own in-use values when it is touched for the first time in it.
  *
  * Given up: objects freed behind our back (munmap of a foreign allocator) stay in use until their
  * address is sampled again (at rate 1: usually).  An object that realloc failed to move counts as newborn. */
@@ -115,6 +115,9 @@ uint64_t heap_period(void);
 void heap_read(struct record *record, int64_t *ret_values);
 void heap_comment(void (*add)(void *arg, const char *line), void *arg);
 void heap_peak_read(struct record *record, int64_t *ret_values);
+/* Before the counters are read: asks every thread what it holds back, so that no peak is shown that
+ * is below what is in use.  Any context. */
+void heap_settle_peak(void);
 
 #define allocs_period     heap_period
 #define allocs_read       heap_read

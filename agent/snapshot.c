@@ -91,6 +91,7 @@ static int copy_records(struct job *job)
             return -ENOMEM;
         heap_sum_by_age(job->options->min_age_s, sums, n);
     }
+    heap_settle_peak();
     for (uint32_t id = 0; id < n; id++) {
         struct record *record = record_get(id);
         if (!record || record->source != (uint32_t)job->profile->source)

@@ -63,6 +63,11 @@ struct thread *thread_first(void)
     return load_acquire(&all_threads);
 }
 
+uint32_t thread_count(void)
+{
+    return load_relaxed(&n_threads);
+}
+
 void thread_count_drop(enum thread_drop why)
 {
     struct thread *thread = thread_record();

@@ -37,8 +37,9 @@ struct thread {
     _Atomic int tid;     /* the owner; a dead owner's record may be taken over */
     uint32_t shard;      /* which of THREAD_SHARDS counters this thread adds to; constant */
     _Atomic int64_t
-        held_bytes;          /* of heap's total in use, not yet moved there; the owner writes */
-    _Atomic uint64_t n_kept; /* the owner writes */
+        held_bytes; /* of heap's total in use, not yet moved there; the owner writes */
+    _Atomic int64_t held_limit; /* it moves from here on; the owner writes */
+    _Atomic uint64_t n_kept;    /* the owner writes */
     _Atomic uint64_t n_dropped[N_DROPS];
 };
 
@@ -63,6 +64,9 @@ struct thread *thread_record(void);
 
 /* The list of all records, newest first. */
 struct thread *thread_first(void);
+
+/* How many records there are: at least as many as threads were alive at once. */
+uint32_t thread_count(void);
 
 /* Counts one sample that was not kept. */
 void thread_count_drop(enum thread_drop why);

@@ -156,6 +156,18 @@ class Peak(harness.PreloadTest):
                 self.assertEqual(heap.all_values("stays_low")[2:], (100, 100000))
                 self.assertEqual(peak.count("stays_low", "inuse_space"), 0)
 
+    def test_of_400_threads_is_not_below_what_they_hold_together(self):
+        run = self.assert_ok(preload("peak_of_threads", CPROF_HEAP_RATE=1))
+        held = run.profile("heap").count("holds_a_little", "inuse_space")
+        self.assertEqual(held, 400 * 500 * 1000)
+        self.assertGreaterEqual(run.profile("heap_peak").count("holds_a_little", "inuse_space"), held)
+
+    def test_of_400_threads_is_remembered_within_5_percent(self):
+        run = self.assert_ok(preload("peak_of_threads", "free", CPROF_HEAP_RATE=1))
+        self.assertEqual(run.profile("heap").count("holds_a_little", "inuse_space"), 0)
+        peak = run.profile("heap_peak").count("holds_a_little", "inuse_space")
+        self.assertLess(abs(peak / (400 * 500 * 1000) - 1), 0.05, f"peak of {peak} bytes")
+
 
 class Errno(harness.PreloadTest):
     def test_every_function_returns_and_keeps_errno_as_without_the_agent(self):

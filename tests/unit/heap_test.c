@@ -661,6 +661,31 @@ TEST_ALONE(the_peak_of_many_threads_is_no_more_than_what_they_held)
     CHECK_AT_MOST(peak_bytes(), N_THREADS * (N_LIVE + 1) * 16384, "peak");
 }
 
+/* A record whose owner lives is not taken over: without its own, the thread passes for another one. */
+static void become_another_thread(void)
+{
+    thread_self.record = NULL;
+}
+
+TEST_ALONE(threads_that_grow_one_after_the_other_have_a_peak_within_3_percent)
+{
+    enum { N = 400, N_BLOCKS = 500 };
+
+    set_up(1);
+    for (uint64_t i = 0; i < N * N_BLOCKS; i++) {
+        if (i % N_BLOCKS == 0)
+            become_another_thread();
+        allocate(object(i), 1000);
+    }
+    const double top = (double)sum_all().inuse_bytes;
+    CHECK_AT_LEAST(peak_bytes(), top * 0.97, "peak at the top");
+    heap_settle_peak();
+    CHECK_INT(peak_bytes(), top, "peak when the threads are asked");
+    release(object(0));
+    heap_settle_peak();
+    CHECK_INT(peak_bytes(), top, "peak later");
+}
+
 /* ---- age ---- */
 
 TEST_ALONE(sum_by_age_is_what_is_in_use)
