@@ -226,7 +226,7 @@ static void lose(uint64_t value, enum thread_drop why)
     thread_count_drop(why);
 }
 
-static void track(uintptr_t address, uint64_t value, uint64_t now_s)
+static void track(uintptr_t address, uint64_t value, uint64_t born_s)
 {
     uint64_t old = 0;
     const bool keep_filter = load_relaxed(&filter_is_kept);
@@ -236,9 +236,9 @@ static void track(uintptr_t address, uint64_t value, uint64_t now_s)
         value |= COUNTED;
     }
     /* Samples are rare, so they can afford to look everywhere for an entry whose free was not seen. */
-    const bool is_known = keep_filter && livetab_replace(&live, address, value, now_s, &old);
+    const bool is_known = keep_filter && livetab_replace(&live, address, value, born_s, &old);
     const enum livetab_put put =
-        is_known ? LIVETAB_REPLACED : livetab_put(&live, address, value, now_s, &old);
+        is_known ? LIVETAB_REPLACED : livetab_put(&live, address, value, born_s, &old);
     switch (put) {
     case LIVETAB_NEW: break;
     case LIVETAB_REPLACED:
@@ -264,7 +264,8 @@ struct heap_taken heap_take(const void *p)
 {
     struct heap_taken taken = {0};
 
-    if (livetab_take(&live, (uintptr_t)p, &taken.value) && taken.value & COUNTED)
+    taken.birth = livetab_take(&live, (uintptr_t)p, &taken.value);
+    if (taken.birth && taken.value & COUNTED)
         filter_remove((uintptr_t)p);
     return taken;
 }
@@ -272,7 +273,8 @@ struct heap_taken heap_take(const void *p)
 void heap_put_back(const void *p, struct heap_taken taken)
 {
     if (taken.value)
-        track((uintptr_t)p, taken.value & ~COUNTED, clock_mono_s());
+        track((uintptr_t)p, taken.value & ~COUNTED,
+              livetab_born_s(taken.birth, clock_mono_s()));
 }
 
 void heap_on_free_taken(struct heap_taken taken)

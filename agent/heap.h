@@ -14,7 +14,7 @@
  * peak's epoch rises, and each shard saves its own in-use values when it is touched for the first time in it.
  *
  * Given up: objects freed behind our back (munmap of a foreign allocator) stay in use until their
- * address is sampled again (at rate 1: usually).  An object that realloc failed to move counts as newborn. */
+ * address is sampled again (at rate 1: usually). */
 #ifndef CPROF_AGENT_HEAP_H
 #define CPROF_AGENT_HEAP_H
 
@@ -84,6 +84,7 @@ void heap_on_free(const void *p);
  * the call may fail.  heap_put_back() undoes it, heap_on_free_taken() makes it final. */
 struct heap_taken {
     uint64_t value; /* 0: it was not tracked */
+    uint64_t birth; /* as livetab_take() gave it */
 };
 struct heap_taken heap_take(const void *p);
 void heap_put_back(const void *p, struct heap_taken taken);

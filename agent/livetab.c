@@ -220,7 +220,7 @@ bool livetab_replace(struct livetab *table, uintptr_t address, uint64_t value, u
 
 /* ---- taking ---- */
 
-static bool take_from(struct live_slot *line, uint64_t address_bits, uint64_t *ret_value)
+static uint64_t take_from(struct live_slot *line, uint64_t address_bits, uint64_t *ret_value)
 {
     for (int i = 0; i < LINE_SLOTS; i++) {
         uint64_t seen = load_acquire(&line[i].key); /* pairs with fill */
@@ -230,25 +230,32 @@ static bool take_from(struct live_slot *line, uint64_t address_bits, uint64_t *r
                 continue;
             *ret_value = load_relaxed(&line[i].value);
             store_release(&line[i].key, FREE); /* pairs with put_into's CAS */
-            return true;
+            return seen;
         }
     }
-    return false;
+    return 0;
 }
 
-bool livetab_take(struct livetab *table, uintptr_t address, uint64_t *ret_value)
+uint64_t livetab_take(struct livetab *table, uintptr_t address, uint64_t *ret_value)
 {
     const uint64_t hash = hash_address(address), address_bits = address >> 3;
 
     if (is_odd(address))
-        return false;
+        return 0;
     for (uint32_t i = load_acquire(&table->n_levels); i-- > 0;) { /* pairs with grow's CAS */
         const struct lines lines = find_lines(&table->levels[i], hash);
-        for (int k = 0; k < N_LINES; k++)
-            if (take_from(lines.slots[k], address_bits, ret_value))
-                return true;
+        for (int k = 0; k < N_LINES; k++) {
+            const uint64_t key = take_from(lines.slots[k], address_bits, ret_value);
+            if (key)
+                return key;
+        }
     }
-    return false;
+    return 0;
+}
+
+uint64_t livetab_born_s(uint64_t taken, uint64_t now_s)
+{
+    return now_s - key_age_s(taken, now_s);
 }
 
 /* ---- walking ---- */

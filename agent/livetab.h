@@ -58,8 +58,9 @@ enum livetab_put livetab_put(struct livetab *table, uintptr_t address, uint64_t 
 bool livetab_replace(struct livetab *table, uintptr_t address, uint64_t value, uint64_t now_s,
                      uint64_t *ret_old);
 
-/* Takes the address out. False: it is not there. */
-bool livetab_take(struct livetab *table, uintptr_t address, uint64_t *ret_value);
+/* Takes the address out. 0: it is not there; else what livetab_born_s() knows its birth from. */
+uint64_t livetab_take(struct livetab *table, uintptr_t address, uint64_t *ret_value);
+uint64_t livetab_born_s(uint64_t taken, uint64_t now_s);
 
 struct live {
     uintptr_t address;

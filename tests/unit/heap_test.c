@@ -5,6 +5,7 @@
 #include "agent/modules.h"
 #include "agent/sampler.h"
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/real.h"
 #include "tests/unit/help.h"
 
@@ -257,6 +258,32 @@ TEST_ALONE(a_failed_realloc_puts_back_what_was_taken)
     CHECK_INT(heap_take(object(2)).value, 0, "nothing put back");
     heap_on_free_taken((struct heap_taken){0});
     check_values((struct values){1, 100, 0, 0}, "nothing freed");
+}
+
+static uint64_t objects_of_age(uint64_t min_age_s)
+{
+    static uint64_t sums[2 * 64];
+    uint64_t objects = 0;
+
+    memset(sums, 0, sizeof sums);
+    heap_sum_by_age(min_age_s, sums, 64);
+    for (size_t i = 0; i < 64; i++)
+        objects += sums[2 * i];
+    return objects / SAMPLER_OBJECT;
+}
+
+TEST_ALONE(a_failed_realloc_does_not_make_an_object_young_again)
+{
+    set_up(1);
+    allocate(object(1), 1000);
+    for (const uint64_t born_s = clock_mono_s(); clock_mono_s() <= born_s + 1;)
+        usleep(1000);
+    allocate(object(2), 1000);
+    CHECK_INT(objects_of_age(1), 1, "before");
+    heap_put_back(object(1), heap_take(object(1)));
+    heap_put_back(object(2), heap_take(object(2)));
+    CHECK_INT(objects_of_age(1), 1, "after");
+    CHECK_INT(objects_of_age(0), 2, "of any age");
 }
 
 TEST_ALONE(put_back_at_a_sampled_rate_is_found_through_the_filter)

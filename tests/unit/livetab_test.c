@@ -73,12 +73,12 @@ TEST_ALONE(what_was_put_is_taken_once)
     uint64_t value = 0;
 
     set_up();
-    CHECK_INT(livetab_take(&table, 0x1000, &value), false, "empty table");
+    CHECK_INT(livetab_take(&table, 0x1000, &value) != 0, false, "empty table");
     CHECK_INT(put(0x1000, 17), LIVETAB_NEW, "put");
-    CHECK_INT(livetab_take(&table, 0x1008, &value), false, "its neighbour");
-    CHECK_INT(livetab_take(&table, 0x1000, &value), true, "take");
+    CHECK_INT(livetab_take(&table, 0x1008, &value) != 0, false, "its neighbour");
+    CHECK_INT(livetab_take(&table, 0x1000, &value) != 0, true, "take");
     CHECK_INT(value, 17, "value");
-    CHECK_INT(livetab_take(&table, 0x1000, &value), false, "take again");
+    CHECK_INT(livetab_take(&table, 0x1000, &value) != 0, false, "take again");
 }
 
 TEST_ALONE(the_same_address_once_more_replaces_and_returns_the_old_value)
@@ -92,7 +92,7 @@ TEST_ALONE(the_same_address_once_more_replaces_and_returns_the_old_value)
     CHECK_INT(count_all(2000).n, 1, "objects");
     CHECK_INT(count_all(2000).age_s, 0, "it is born anew");
     CHECK(livetab_take(&table, 0x1000, &value) && value == 18);
-    CHECK_INT(livetab_take(&table, 0x1000, &value), false, "take again");
+    CHECK_INT(livetab_take(&table, 0x1000, &value) != 0, false, "take again");
 }
 
 static void put_again_at_random(void)
@@ -115,7 +115,7 @@ static void put_again_at_random(void)
             n_live += !is_live[k];
             is_live[k] = true;
         } else {
-            CHECK_INT(livetab_take(&table, address_of(k), &value), is_live[k], "take");
+            CHECK_INT(livetab_take(&table, address_of(k), &value) != 0, is_live[k], "take");
             n_live -= is_live[k];
             is_live[k] = false;
         }
@@ -146,7 +146,7 @@ TEST_ALONE(addresses_that_malloc_cannot_give_are_odd)
     set_up();
     for (size_t i = 0; i < COUNT_OF(odd); i++) {
         CHECK_INT(put(odd[i], 1), LIVETAB_ODD, "put");
-        CHECK_INT(livetab_take(&table, odd[i], &value), false, "take");
+        CHECK_INT(livetab_take(&table, odd[i], &value) != 0, false, "take");
     }
     for (size_t i = 0; i < COUNT_OF(even); i++)
         CHECK_INT(put(even[i], i), LIVETAB_NEW, "put");
@@ -207,7 +207,7 @@ TEST_ALONE(without_any_memory_everything_is_refused)
 
     arena_set_cap(0, 0);
     CHECK_INT(put(0x1000, 1), LIVETAB_FULL, "put");
-    CHECK_INT(livetab_take(&table, 0x1000, &value), false, "take");
+    CHECK_INT(livetab_take(&table, 0x1000, &value) != 0, false, "take");
     CHECK_INT(count_all(1000).n, 0, "objects");
 }
 
