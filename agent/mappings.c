@@ -56,6 +56,84 @@ static bool parse_line(const char *at, struct line *ret_line)
     return true;
 }
 
+/* ---- the whole file, in blocks ---- */
+
+enum { BLOCK_BYTES = 8 << 10 };
+
+/* What is done with a line: 0 goes on, all else ends the reading and is its result. */
+struct reader {
+    int (*visit)(const struct reader *reader, const struct line *line);
+};
+
+/* block: BLOCK_BYTES + 1. */
+static int read_lines(const struct reader *reader, int fd, char *block)
+{
+    size_t kept = 0;
+    int result = 0;
+
+    while (result == 0) {
+        const ssize_t got = sys_read(fd, block + kept, BLOCK_BYTES - kept);
+        if (got <= 0)
+            break;
+        const size_t size = kept + (size_t)got;
+        size_t begin = 0;
+        for (char *end; result == 0 && (end = memchr(block + begin, '\n', size - begin));) {
+            struct line line;
+            *end = '\0';
+            if (parse_line(block + begin, &line))
+                result = reader->visit(reader, &line);
+            begin = (size_t)(end - block) + 1;
+        }
+        kept = size - begin;
+        memmove(block, block + begin, kept);
+        if (kept == BLOCK_BYTES)
+            break;
+    }
+    return result;
+}
+
+static int open_maps(void)
+{
+    return sys_openat(AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
+}
+
+/* ---- one address ---- */
+
+struct file_reader {
+    struct reader reader;
+    uintptr_t address;
+    char *path;
+    size_t size;
+};
+
+static int take_file(const struct reader *reader, const struct line *line)
+{
+    const struct file_reader *of = (const void *)reader;
+
+    if (of->address < line->start || of->address >= line->limit)
+        return 0;
+    if (line->file[0] != '/' || line->file_size >= of->size)
+        return -ENOENT;
+    memcpy(of->path, line->file, line->file_size);
+    of->path[line->file_size] = '\0';
+    return 1;
+}
+
+bool mappings_find_file(uintptr_t address, char *ret_path, size_t size)
+{
+    const struct file_reader of = {{take_file}, address, ret_path, size};
+    char block[BLOCK_BYTES + 1];
+    const int fd = open_maps();
+
+    if (fd < 0)
+        return false;
+    const bool found = read_lines(&of.reader, fd, block) == 1;
+    sys_close(fd);
+    return found;
+}
+
+/* ---- the executable ones ---- */
+
 static bool continues(const struct pprof_mapping *last, const struct line *line)
 {
     return last->limit == line->start && strlen(last->file) == line->file_size &&
@@ -64,56 +142,40 @@ static bool continues(const struct pprof_mapping *last, const struct line *line)
             last->file_offset + (last->limit - last->start) == line->offset);
 }
 
-static int add_line(struct mappings *mappings, const struct line *line, struct workspace *work)
+struct list_reader {
+    struct reader reader;
+    struct mappings *mappings;
+    struct workspace *work;
+};
+
+static int count_line(const struct reader *reader, const struct line *line)
 {
-    if (!mappings->list) { /* the first pass counts */
-        mappings->n += mappings->n < MAPPINGS_MAX;
-        return 0;
-    }
+    struct mappings *mappings = ((const struct list_reader *)(const void *)reader)->mappings;
+
+    mappings->capacity += line->is_r_x && mappings->capacity < MAPPINGS_MAX;
+    return 0;
+}
+
+static int add_line(const struct reader *reader, const struct line *line)
+{
+    const struct list_reader *of = (const void *)reader;
+    struct mappings *mappings = of->mappings;
     struct pprof_mapping *last = mappings->n ? &mappings->list[mappings->n - 1] : NULL;
 
+    if (!line->is_r_x)
+        return 0;
     if (last && continues(last, line)) {
         last->limit = line->limit;
         return 0;
     }
     if (mappings->n == mappings->capacity)
         return 0; /* a JIT with thousands of pieces */
-    char *file = keep_text(work, line->file, line->file_size);
+    char *file = keep_text(of->work, line->file, line->file_size);
     if (!file)
         return -ENOMEM;
     mappings->list[mappings->n++] = (struct pprof_mapping){
         .start = line->start, .limit = line->limit, .file_offset = line->offset, .file = file};
     return 0;
-}
-
-/* ---- the whole file, in blocks ---- */
-
-enum { BLOCK_BYTES = 8 << 10 };
-
-static int read_lines(struct mappings *mappings, int fd, char *block, struct workspace *work)
-{
-    size_t kept = 0;
-    int err = 0;
-
-    while (err == 0) {
-        const ssize_t got = sys_read(fd, block + kept, BLOCK_BYTES - kept);
-        if (got <= 0)
-            break;
-        const size_t size = kept + (size_t)got;
-        size_t begin = 0;
-        for (char *end; err == 0 && (end = memchr(block + begin, '\n', size - begin));) {
-            struct line line;
-            *end = '\0';
-            if (parse_line(block + begin, &line) && line.is_r_x)
-                err = add_line(mappings, &line, work);
-            begin = (size_t)(end - block) + 1;
-        }
-        kept = size - begin;
-        memmove(block, block + begin, kept);
-        if (kept == BLOCK_BYTES)
-            break;
-    }
-    return err;
 }
 
 static void put_main_first(struct mappings *mappings)
@@ -142,28 +204,39 @@ static int add_build_ids(struct mappings *mappings, struct workspace *work)
     return 0;
 }
 
+/* Twice through the file: counting, then keeping; a line more than then finds the room for others. */
+static int list_lines(struct mappings *mappings, struct workspace *work)
+{
+    struct list_reader of = {{count_line}, mappings, work};
+    char *block = workspace_take(work, BLOCK_BYTES + 1);
+    const int fd = block ? open_maps() : -1;
+    int err = block ? 0 : -ENOMEM;
+
+    if (fd >= 0)
+        read_lines(&of.reader, fd, block);
+    mappings->capacity += EXTRA_MAPPINGS;
+    mappings->list = workspace_take_array(work, mappings->capacity, sizeof *mappings->list);
+    if (!mappings->list)
+        err = -ENOMEM;
+    if (fd < 0)
+        return err;
+    of.reader.visit = add_line;
+    if (err == 0) {
+        sys_lseek_start(fd);
+        err = read_lines(&of.reader, fd, block);
+    }
+    sys_close(fd);
+    return err;
+}
+
 int mappings_read(struct mappings *ret_mappings, struct workspace *work)
 {
-    char *block = workspace_take(work, BLOCK_BYTES + 1);
-
     *ret_mappings = (struct mappings){0};
-    if (!block)
-        return -ENOMEM;
-    const int fd = sys_openat(AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
-    if (fd >= 0)
-        read_lines(ret_mappings, fd, block, work);
-    ret_mappings->capacity = ret_mappings->n + EXTRA_MAPPINGS;
-    ret_mappings->n = 0;
-    ret_mappings->list =
-        workspace_take_array(work, ret_mappings->capacity, sizeof *ret_mappings->list);
-    if (fd >= 0 && ret_mappings->list) {
-        sys_lseek_start(fd);
-        read_lines(ret_mappings, fd, block, work);
-    }
-    if (fd >= 0)
-        sys_close(fd);
+    const int err = list_lines(ret_mappings, work);
+    if (err < 0)
+        return err;
     put_main_first(ret_mappings);
-    return ret_mappings->list ? add_build_ids(ret_mappings, work) : -ENOMEM;
+    return add_build_ids(ret_mappings, work);
 }
 
 /* ---- where a location lies ---- */
@@ -206,7 +279,7 @@ static uint32_t add_range(struct mappings *mappings, const struct module *module
         .start = range->start,
         .limit = range->limit,
         .file_offset = range->file_offset,
-        .file = module->path,
+        .file = module_file(module),
     };
     set_build_id(mapping, module, work);
     return (uint32_t)mappings->n;
@@ -224,6 +297,8 @@ uint32_t mappings_cover(struct mappings *mappings, const struct location *locati
             continue;
         if (module && !mapping->has_functions)
             set_build_id(mapping, module, work);
+        if (module && mapping->file[0] == '/')
+            modules_set_file(module->id, mapping->file);
         mapping->has_functions = true;
         return (uint32_t)i + 1;
     }

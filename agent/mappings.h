@@ -4,10 +4,11 @@
  * the main executable first, " (deleted)" cut off.  Where /proc is not there the list is empty and
  * mappings_cover() fills it from the known modules.
  *
- * Only from the snapshot. Signal-safe. */
+ * Only from the snapshot, but for mappings_find_file(). Signal-safe. */
 #ifndef CPROF_AGENT_MAPPINGS_H
 #define CPROF_AGENT_MAPPINGS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,6 +23,10 @@ struct mappings {
 
 /* 0 or -ENOMEM. */
 int mappings_read(struct mappings *ret_mappings, struct workspace *work);
+
+/* The file that is mapped at `address`, without " (deleted)".  False: none, or /proc is not there.
+ * Signal-safe; any context with 9 KiB of stack. */
+bool mappings_find_file(uintptr_t address, char *ret_path, size_t size);
 
 /* Id (1..n) of the mapping that holds the location; one is added for code that is unloaded now.
  * 0: the address lies in nothing known. */

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 
+#include "agent/mappings.h"
 #include "base/arena.h"
 #include "base/compiler.h"
 #include "base/sys.h"
@@ -48,8 +49,18 @@ static bool find_loaded(uintptr_t pc, struct found *ret_found)
 /* The main executable has no name in the loader's list. */
 static char main_path[PATH_MAX];
 
+/* Without an interpreter the kernel started the loader itself, as in `ld.so ./program`: the executable
+ * is the loader then, and the program is what it says the headers are of. */
+static bool is_started_by_loader(void)
+{
+    return getauxval(AT_BASE) == 0 &&
+           mappings_find_file(getauxval(AT_PHDR), main_path, sizeof main_path);
+}
+
 void modules_init(void)
 {
+    if (is_started_by_loader())
+        return;
     const ssize_t n = sys_readlink("/proc/self/exe", main_path, sizeof main_path - 1);
 
     if (n > 0)
@@ -280,6 +291,25 @@ uint32_t modules_epoch(void)
 void modules_on_unload(void)
 {
     atomic_fetch_add_explicit(&epoch, 1, memory_order_acq_rel);
+}
+
+void modules_set_file(uint16_t id, const char *file)
+{
+    struct module *module = load_acquire(&table[id]);
+    const size_t size = strlen(file) + 1;
+
+    if (*module->path == '/' || load_relaxed(&module->file))
+        return;
+    char *copy = arena_alloc(size);
+    if (copy)
+        store_release(&module->file, memcpy(copy, file, size)); /* pairs with module_file */
+}
+
+const char *module_file(const struct module *module)
+{
+    const char *file = load_acquire(&module->file); /* pairs with modules_set_file */
+
+    return file ? file : module->path;
 }
 
 const char *module_name(const struct module *module)

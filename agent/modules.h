@@ -38,12 +38,14 @@ struct module {
     uintptr_t bias;         /* address in memory - address in the file's headers */
     uintptr_t start, limit; /* of everything */
     const char *path;       /* absolute where the loader says so; never NULL */
+    const char *_Atomic
+        file; /* where the kernel says it is, if path is not absolute; NULL: not asked */
     _Atomic uint32_t epoch; /* in which it was last seen loaded */
 };
 
 /* Once, from the constructor. */
 void modules_init(void);
-/* Path of the main executable. */
+/* Path of the main executable, also when the loader was started with its name. */
 const char *modules_main_path(void);
 
 /* The module that holds `pc` now, added when it is new; NULL: none, or the table is full.  `pc` must
@@ -63,6 +65,12 @@ uint32_t modules_epoch(void);
 /* Something is about to be unloaded, or was just now. */
 void modules_on_unload(void);
 
+/* The kernel says that the module is mapped from `file`: kept where the loader has no absolute path
+ * (dlopen("./plugin.so")).  From the snapshot. */
+void modules_set_file(uint16_t id, const char *file);
+
+/* The path under which to look for the module's file; relative when nothing better is known. */
+const char *module_file(const struct module *module);
 /* The base name of a module's path. */
 const char *module_name(const struct module *module);
 

@@ -102,9 +102,7 @@ static size_t read_build_id(const struct image *image, uint8_t ret_id[MODULE_BUI
 
 static int open_file(const char *path)
 {
-    return *path == '/'
-               ? sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0)
-               : -1;
+    return sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
 }
 
 void symbols_read_build_id(const char *path, char ret_hex[SYMBOLS_BUILD_ID_TEXT])
@@ -274,6 +272,14 @@ static bool find_tables(const struct image *image, ElfW(Shdr) * ret_symbols,
                    sizeof section);
 }
 
+/* A relative path may lead elsewhere by now: only a build id makes such a file credible. */
+static int open_module(const struct module *module)
+{
+    const char *path = module_file(module);
+
+    return *path == '/' || module->build_id_size ? open_file(path) : -1;
+}
+
 static bool is_vdso(const struct module *module)
 {
     return text_starts_with(module->path, "linux-");
@@ -290,7 +296,7 @@ static void name_from_symbols(const struct module *module, const uint32_t *ids, 
         image.data = (const char *)module->start;
         image.size = module->limit - module->start;
     } else {
-        image.fd = open_file(module->path);
+        image.fd = open_module(module);
         if (image.fd < 0)
             return;
     }

@@ -1,6 +1,7 @@
 """What stands in a stack: depth, truncation, modules that come and go, no frame of the agent."""
 
 import re
+import shutil
 import unittest
 
 import harness
@@ -89,6 +90,27 @@ class Modules(harness.PreloadTest):
     def test_loaded_at_the_end_have_names_too(self):
         run = self.assert_ok(preload("plugin_stays", victim("libplug_a"), CPROF_HEAP_RATE=1))
         self.assertEqual(run.profile("heap").all_values("plug_a_allocates"), (1, 12345, 1, 12345))
+
+    def test_opened_by_a_relative_path_have_names_wherever_the_program_goes(self):
+        directory = harness.temporary_directory()
+        library = shutil.copy(victim("libplug_a"), directory)
+        for elsewhere in ((), ("/",)):
+            run = self.assert_ok(preload("plugin_stays", "./libplug_a.so", *elsewhere, cwd=directory, CPROF_HEAP_RATE=1))
+            samples = run.profile("heap").with_function("plug_a_allocates")
+            self.assertEqual(len(samples), 1, f"{run.profile('heap').samples}")
+            self.assertEqual(samples[0].functions()[:3], ["plug_a_allocates", "plug", "main"])
+            self.assertEqual(samples[0].locations[0].mapping.file, library)
+
+    def test_of_a_program_started_through_the_loader_have_its_names(self):
+        program = victim("known")
+        interpreter = re.search(rb"/[\w/.-]+/ld-[\w.-]+\.so\.\d\0", program.read_bytes())
+        if not interpreter:
+            self.skipTest("the program names no loader")
+        run = self.assert_ok(preload([interpreter.group()[:-1].decode(), program], CPROF_HEAP_RATE=1))
+        heap = run.profile("heap")
+        self.assertEqual(heap.all_values("allocates_four"), (4, 4096, 3, 3072))
+        self.assertIn(f"exe: {program}", heap.comments)
+        self.assertEqual(heap.mappings[0].file, str(program))
 
 
 class Unwinder(harness.PreloadTest):

@@ -1,4 +1,4 @@
-/* Loads a plugin after the start and never closes it.
+/* Loads a plugin after the start and never closes it; may go to another directory then.
  * needs: libplug_a */
 #include <dlfcn.h>
 
@@ -8,10 +8,10 @@ static void *volatile kept;
 
 int main(int argc, char **argv)
 {
-    (void)argc;
     void *library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
     check(library != NULL, "dlopen");
     void *(*plug)(size_t) = (void *(*)(size_t))dlsym(library, "plug");
     kept = plug(12345);
+    check(argc < 3 || chdir(argv[2]) == 0, "chdir");
     return 0;
 }

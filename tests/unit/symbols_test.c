@@ -3,7 +3,9 @@
 #include <gnu/libc-version.h>
 #include <link.h>
 #include <sys/auxv.h>
+#include <sys/stat.h>
 
+#include "agent/mappings.h"
 #include "agent/modules.h"
 #include "agent/process.h"
 #include "base/arena.h"
@@ -152,6 +154,51 @@ TEST_ALONE(a_file_that_is_gone_gives_offsets)
     place(first);
     unlink(path);
     CHECK(strncmp(name_of(first), "libgaps.so+0x", 13) == 0);
+}
+
+/* As a snapshot does: the mappings tell where a module's file is that was opened by another name. */
+static const char *name_by_mappings(uint32_t id)
+{
+    struct workspace work = {.size = 1 << 20};
+    struct mappings mappings;
+
+    work.base = arena_map(work.size);
+    CHECK_INT(mappings_read(&mappings, &work), 0, "mappings");
+    CHECK(mappings_cover(&mappings, location_get(id), &work) != 0);
+    symbols_name(&id, 1, &work);
+    return load_relaxed(&location_get(id)->name);
+}
+
+TEST_ALONE(a_library_opened_by_a_relative_path_has_its_names)
+{
+    make_library("libgaps.so", gaps, "");
+    CHECK_INT(chdir(scratch_folder()), 0, "chdir");
+    void *handle = dlopen("./libgaps.so", RTLD_NOW);
+    const uintptr_t first = (uintptr_t)dlsym(handle, "first");
+
+    set_up();
+    const uint32_t id = place(first);
+    CHECK_INT(chdir("/"), 0, "chdir");
+    CHECK_STR(name_by_mappings(id), "first", "name");
+}
+
+TEST_ALONE(a_relative_library_that_was_replaced_is_not_believed_and_not_touched)
+{
+    const char *path = make_library("libgaps.so", gaps, "");
+    struct stat before, after;
+
+    CHECK_INT(chdir(scratch_folder()), 0, "chdir");
+    void *handle = dlopen("./libgaps.so", RTLD_NOW);
+    const uintptr_t first = (uintptr_t)dlsym(handle, "first");
+    set_up();
+    const uint32_t id = place(first);
+    unlink(path);
+    make_library("libgaps.so", "int a; __asm__(\".fill 4096,1,0x90\");", "");
+    CHECK_INT(stat(path, &before), 0, "stat");
+    CHECK(strncmp(name_by_mappings(id), "libgaps.so+0x", 13) == 0);
+    CHECK_INT(stat(path, &after), 0, "stat");
+    CHECK_INT(after.st_size, before.st_size, "size");
+    CHECK_INT(after.st_mtim.tv_nsec, before.st_mtim.tv_nsec, "time");
 }
 
 TEST_ALONE(names_longer_than_4_kib_are_cut)
