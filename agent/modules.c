@@ -9,6 +9,7 @@
 #include <sys/auxv.h>
 
 #include "agent/mappings.h"
+#include "agent/thread.h"
 #include "base/arena.h"
 #include "base/compiler.h"
 #include "base/sys.h"
@@ -239,6 +240,20 @@ static const struct module *publish(struct module *module, const struct found *f
     return NULL;
 }
 
+/* The table is full for good.  An object counts once, not at each look at it; when very many are
+ * refused one may count again, for it is remembered by the place that its hash gives. */
+static COLD void count_refused(const struct found *found)
+{
+    enum { PLACES = 256 };
+    static _Atomic uint64_t refused[PLACES];
+    uint64_t hash = found->bias;
+
+    for (const char *c = path_of(found); *c; c++)
+        hash = (hash ^ (unsigned char)*c) * 0x100000001b3;
+    if (swap_acq_rel(&refused[hash >> 32 & (PLACES - 1)], hash) != hash)
+        thread_count_drop(DROP_MODULES);
+}
+
 const struct module *modules_find(uintptr_t pc)
 {
     static _Atomic uint32_t last; /* where the last search ended: stacks stay in few modules */
@@ -256,6 +271,10 @@ const struct module *modules_find(uintptr_t pc)
     }
     if (!find_loaded(pc, &found))
         return NULL;
+    if (n == MODULES_MAX) {
+        count_refused(&found);
+        return NULL;
+    }
     struct module *module = module_new(&found);
     return module ? publish(module, &found, n) : NULL;
 }

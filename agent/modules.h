@@ -48,8 +48,8 @@ void modules_init(void);
 /* Path of the main executable, also when the loader was started with its name. */
 const char *modules_main_path(void);
 
-/* The module that holds `pc` now, added when it is new; NULL: none, or the table is full.  `pc` must
- * come from the caller's own stack: that keeps the module loaded while it is read. */
+/* The module that holds `pc` now, added when it is new; NULL: none, or the table is full (counted as
+ * DROP_MODULES) or memory is out.  `pc` must come from the caller's own stack: that keeps the module loaded while it is read. */
 const struct module *modules_find(uintptr_t pc);
 const struct module *modules_get(uint16_t id);
 size_t modules_count(void);

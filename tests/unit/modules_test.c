@@ -6,6 +6,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 
+#include "agent/thread.h"
 #include "base/arena.h"
 #include "tests/unit/help.h"
 
@@ -228,6 +229,34 @@ TEST_ALONE(another_build_at_the_same_place_is_another_module)
     CHECK(first != second);
     CHECK(again != pc || !modules_is_current(first));
     CHECK(memcmp(first->build_id, second->build_id, 20) != 0);
+}
+
+TEST_ALONE(a_full_table_takes_no_memory_and_says_so_once_for_each_library)
+{
+    const char *path = make_library("libplugin.so", plugin, ""),
+               *link = scratch_path("link.so");
+    char name[600];
+    void *handle;
+
+    set_up();
+    for (int i = 0; i < MODULES_MAX; i++) {
+        snprintf(name, sizeof name, "%s%d", link, i);
+        CHECK_INT(symlink(path, name), 0, "symlink");
+        modules_find(load(name, &handle));
+        unload(handle);
+    }
+    CHECK_INT(modules_count(), MODULES_MAX, "modules");
+    CHECK_INT(thread_sum_dropped(DROP_MODULES), 0, "dropped");
+    const uintptr_t pc = load(path, &handle);
+    modules_find(pc);
+    const size_t used = arena_used_bytes();
+    for (int i = 0; i < 1000; i++)
+        CHECK(!modules_find(pc));
+    CHECK_INT(arena_used_bytes(), used, "memory");
+    CHECK_INT(thread_sum_dropped(DROP_MODULES), 1, "dropped");
+    CHECK(!modules_find((uintptr_t)a_function));
+    CHECK(!modules_find(pc));
+    CHECK_INT(thread_sum_dropped(DROP_MODULES), 2, "dropped");
 }
 
 /* ---- threads ---- */
