@@ -9,8 +9,8 @@
 #include "base/sys.h"
 #include "base/text.h"
 
-/* Room for ranges of unloaded modules, behind the lines of the kernel. */
-enum { EXTRA_MAPPINGS = 128, MAPPINGS_MAX = 8192 };
+/* Executable lines of the kernel, and how many more there may be when they are read than when they were counted. */
+enum { LINES_MAX = 8192, LINES_MORE = 32 };
 
 static char *keep_text(struct workspace *work, const char *text, size_t size)
 {
@@ -146,13 +146,14 @@ struct list_reader {
     struct reader reader;
     struct mappings *mappings;
     struct workspace *work;
+    size_t max; /* lines that are kept */
 };
 
 static int count_line(const struct reader *reader, const struct line *line)
 {
     struct mappings *mappings = ((const struct list_reader *)(const void *)reader)->mappings;
 
-    mappings->capacity += line->is_r_x && mappings->capacity < MAPPINGS_MAX;
+    mappings->capacity += line->is_r_x && mappings->capacity < LINES_MAX;
     return 0;
 }
 
@@ -168,7 +169,7 @@ static int add_line(const struct reader *reader, const struct line *line)
         last->limit = line->limit;
         return 0;
     }
-    if (mappings->n == mappings->capacity)
+    if (mappings->n == of->max)
         return 0; /* a JIT with thousands of pieces */
     char *file = keep_text(of->work, line->file, line->file_size);
     if (!file)
@@ -204,20 +205,31 @@ static int add_build_ids(struct mappings *mappings, struct workspace *work)
     return 0;
 }
 
-/* Twice through the file: counting, then keeping; a line more than then finds the room for others. */
+/* Behind the lines of the kernel: one place for each range of a module, should it be unloaded. */
+static int make_room(struct mappings *mappings, struct workspace *work)
+{
+    mappings->n_modules = modules_count();
+    for (size_t id = 0; id < mappings->n_modules; id++) {
+        const struct module *module = modules_get((uint16_t)id);
+        mappings->capacity += module ? module->n_ranges : 0;
+    }
+    mappings->added = workspace_take_array(work, mappings->n_modules * MODULE_RANGES_MAX,
+                                           sizeof *mappings->added);
+    mappings->list = workspace_take_array(work, mappings->capacity, sizeof *mappings->list);
+    return mappings->added && mappings->list ? 0 : -ENOMEM;
+}
+
+/* Twice through the file: counting, then keeping. */
 static int list_lines(struct mappings *mappings, struct workspace *work)
 {
-    struct list_reader of = {{count_line}, mappings, work};
+    struct list_reader of = {.reader = {count_line}, .mappings = mappings, .work = work};
     char *block = workspace_take(work, BLOCK_BYTES + 1);
     const int fd = block ? open_maps() : -1;
-    int err = block ? 0 : -ENOMEM;
 
     if (fd >= 0)
         read_lines(&of.reader, fd, block);
-    mappings->capacity += EXTRA_MAPPINGS;
-    mappings->list = workspace_take_array(work, mappings->capacity, sizeof *mappings->list);
-    if (!mappings->list)
-        err = -ENOMEM;
+    of.max = mappings->capacity += LINES_MORE;
+    int err = block ? make_room(mappings, work) : -ENOMEM;
     if (fd < 0)
         return err;
     of.reader.visit = add_line;
@@ -235,19 +247,12 @@ int mappings_read(struct mappings *ret_mappings, struct workspace *work)
     const int err = list_lines(ret_mappings, work);
     if (err < 0)
         return err;
+    ret_mappings->n_lines = ret_mappings->n;
     put_main_first(ret_mappings);
     return add_build_ids(ret_mappings, work);
 }
 
 /* ---- where a location lies ---- */
-
-static const struct module_range *find_range(const struct module *module, uintptr_t address)
-{
-    for (size_t i = 0; i < module->n_ranges; i++)
-        if (address >= module->ranges[i].start && address < module->ranges[i].limit)
-            return &module->ranges[i];
-    return NULL;
-}
 
 /* The build id in memory is the truth; the file may have been replaced since. */
 static void set_build_id(struct pprof_mapping *mapping, const struct module *module,
@@ -269,20 +274,30 @@ static bool is_of(const struct pprof_mapping *mapping, const struct module *modu
            modules_is_current(module);
 }
 
-static uint32_t add_range(struct mappings *mappings, const struct module *module,
-                          const struct module_range *range, struct workspace *work)
+/* The mapping of a module's range that the kernel does not list any more; added when it is new. */
+static uint32_t cover_unloaded(struct mappings *mappings, const struct module *module,
+                               uintptr_t address, struct workspace *work)
 {
-    if (mappings->n == mappings->capacity)
+    const struct module_range *range = module->ranges;
+    const struct module_range *end = range + module->n_ranges;
+
+    while (range < end && (address < range->start || address >= range->limit))
+        range++;
+    if (range == end || module->id >= mappings->n_modules)
         return 0;
+    uint32_t *id = &mappings->added[module->id * MODULE_RANGES_MAX + (range - module->ranges)];
+    if (*id || mappings->n == mappings->capacity)
+        return *id;
     struct pprof_mapping *mapping = &mappings->list[mappings->n++];
     *mapping = (struct pprof_mapping){
         .start = range->start,
         .limit = range->limit,
         .file_offset = range->file_offset,
         .file = module_file(module),
+        .has_functions = true,
     };
     set_build_id(mapping, module, work);
-    return (uint32_t)mappings->n;
+    return *id = (uint32_t)mappings->n;
 }
 
 uint32_t mappings_cover(struct mappings *mappings, const struct location *location,
@@ -290,7 +305,7 @@ uint32_t mappings_cover(struct mappings *mappings, const struct location *locati
 {
     const struct module *module = modules_get(location->module);
 
-    for (size_t i = 0; i < mappings->n; i++) {
+    for (size_t i = 0; i < mappings->n_lines; i++) {
         struct pprof_mapping *mapping = &mappings->list[i];
         if (location->address < mapping->start || location->address >= mapping->limit ||
             (module && !is_of(mapping, module)))
@@ -302,11 +317,5 @@ uint32_t mappings_cover(struct mappings *mappings, const struct location *locati
         mapping->has_functions = true;
         return (uint32_t)i + 1;
     }
-    const struct module_range *range = module ? find_range(module, location->address) : NULL;
-    if (!range)
-        return 0;
-    const uint32_t id = add_range(mappings, module, range, work);
-    if (id)
-        mappings->list[id - 1].has_functions = true;
-    return id;
+    return module ? cover_unloaded(mappings, module, location->address, work) : 0;
 }

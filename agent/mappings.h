@@ -19,9 +19,13 @@
 struct mappings {
     struct pprof_mapping *list;
     size_t n, capacity;
+    size_t n_lines; /* the first ones are the kernel's, the others were added */
+    uint32_t *
+        added; /* id of the mapping of range r of module m, at m * MODULE_RANGES_MAX + r; 0: none */
+    size_t n_modules; /* that have a place in it */
 };
 
-/* 0 or -ENOMEM. */
+/* 0 or -ENOMEM.  Has room for every range of the modules that are known now. */
 int mappings_read(struct mappings *ret_mappings, struct workspace *work);
 
 /* The file that is mapped at `address`, without " (deleted)".  False: none, or /proc is not there.

@@ -520,9 +520,11 @@ static size_t work_bytes(const struct profile *profile, size_t n_records)
     const size_t per_location = 2 * sizeof(uint32_t) + sizeof(struct pprof_location) +
                                 sizeof(struct pprof_function) + sizeof(struct pprof_line) +
                                 4 * 2 * sizeof(uint32_t) + 16;
-    return n * (per_record + 4 * sizeof(uint32_t)) + n_records * sizeof(struct copy) +
-           n_frames * sizeof(uint32_t) + (n_locations + 64) * per_location +
-           ((size_t)128 << 10);
+    const size_t per_module = MODULE_RANGES_MAX * sizeof(uint32_t) +
+                              sizeof(struct pprof_mapping) + SYMBOLS_BUILD_ID_TEXT + 16;
+    return modules_count() * per_module + n * (per_record + 4 * sizeof(uint32_t)) +
+           n_records * sizeof(struct copy) + n_frames * sizeof(uint32_t) +
+           (n_locations + 64) * per_location + ((size_t)128 << 10);
 }
 
 static int fill(struct job *job)

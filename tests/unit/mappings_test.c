@@ -119,6 +119,44 @@ TEST_ALONE(cover_finds_what_is_there_and_adds_what_is_unloaded)
     CHECK_INT(mappings.n, n + 1, "mappings");
 }
 
+/* Loads the library under one more name, finds the module of its function, and unloads it. */
+static const struct location *visit(const char *path, int i)
+{
+    char name[600];
+
+    snprintf(name, sizeof name, "%s%d", path, i);
+    CHECK_INT(symlink(path, name), 0, "symlink");
+    void *handle = dlopen(name, RTLD_NOW);
+    const uintptr_t pc = (uintptr_t)dlsym(handle, "plugin");
+    const struct module *module = modules_find(pc);
+    const uint32_t id = location_intern(pc, module ? module->id : MODULE_UNKNOWN);
+    dlclose(handle);
+    modules_on_unload();
+    return location_get(id);
+}
+
+TEST_ALONE(any_number_of_unloaded_libraries_is_covered)
+{
+    enum { N = 1000 };
+    static const struct location *locations[N];
+    const char *path = make_library("libplugin.so", "int plugin(void) { return 1; }", "");
+
+    set_up();
+    for (int i = 0; i < N; i++)
+        locations[i] = visit(path, i);
+    CHECK_INT(modules_count(), N, "modules");
+    CHECK_INT(mappings_read(&mappings, &work), 0, "read");
+    const size_t n = mappings.n;
+    for (int round = 0; round < 2; round++)
+        for (int i = 0; i < N; i++) {
+            const uint32_t id = mappings_cover(&mappings, locations[i], &work);
+            CHECK_INT(id, n + (size_t)i + 1, "id");
+            if (id)
+                CHECK_STR(mappings.list[id - 1].file, modules_get((uint16_t)i)->path, "file");
+        }
+    CHECK_INT(mappings.n, n + N, "mappings");
+}
+
 TEST_ALONE(small_workspaces_are_enomem)
 {
     set_up();
