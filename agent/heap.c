@@ -9,6 +9,7 @@
 #include "agent/stack.h"
 #include "agent/stacktab.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/real.h"
 #include "base/text.h"
 
@@ -22,6 +23,7 @@ enum { RATES_MAX = 63 };
 static _Atomic uint64_t rates[RATES_MAX];
 static _Atomic uint32_t n_rates;
 static _Atomic uint32_t rate_now; /* index into rates */
+static _Atomic uint64_t n_refused_rates;
 static _Atomic uint32_t depth_max = 128;
 
 uint64_t heap_rate(void)
@@ -455,11 +457,20 @@ static void switch_rate(uint32_t index)
     store_release(&rate_now, index); /* pairs with load_acquire in heap_on_alloc */
 }
 
+static void refuse_rate(uint64_t rate_bytes)
+{
+    add_relaxed(&n_refused_rates, 1);
+    log_warn_once("heap: rate %lu: there were %d rates already; the rate stays as it is",
+                  rate_bytes, RATES_MAX);
+}
+
 uint64_t heap_set_rate(uint64_t rate_bytes)
 {
     const uint64_t previous = heap_rate();
     const uint32_t index = find_rate(rate_bytes);
 
+    if (index == RATES_MAX)
+        refuse_rate(rate_bytes);
     if (index == RATES_MAX || rate_bytes == previous)
         return previous;
     if (rate_bytes == 1)
@@ -631,6 +642,12 @@ void heap_comment(void (*add)(void *arg, const char *line), void *arg)
     text_init(&line, buffer, sizeof buffer);
     text_addf(&line, "heap rate: %lu bytes", heap_rate());
     add(arg, buffer);
+    if (load_relaxed(&n_refused_rates)) {
+        text_init(&line, buffer, sizeof buffer);
+        text_addf(&line, "heap rate: %lu changes refused: there were %d rates already",
+                  load_relaxed(&n_refused_rates), RATES_MAX);
+        add(arg, buffer);
+    }
     if (note)
         add(arg, note);
     livetab_each(&live, clock_mono_s(), add_to_band, &bands);

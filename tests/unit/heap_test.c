@@ -6,6 +6,7 @@
 #include "agent/sampler.h"
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/real.h"
 #include "tests/unit/help.h"
 
@@ -451,6 +452,14 @@ TEST_ALONE(at_rate_1_every_free_is_ours)
 
 /* ---- changing the rate ---- */
 
+static void count_comment(void *arg, const char *line)
+{
+    char *all = arg;
+
+    strncat(all, line, 1000 - strlen(all));
+    strncat(all, "\n", 1000 - strlen(all));
+}
+
 TEST_ALONE(set_rate_returns_the_rate_before)
 {
     set_up(DEFAULT_RATE);
@@ -515,6 +524,41 @@ TEST_ALONE(more_rates_than_there_is_room_for_change_nothing)
     CHECK_INT(heap_rate(), DEFAULT_RATE, "a known rate");
     check_values(before, "old weights");
     release(object(1));
+    CHECK_INT(sum_all().inuse_bytes, 0, "in use");
+}
+
+TEST_ALONE(the_63rd_rate_counts_right_and_the_64th_is_refused_aloud)
+{
+    char all[1001] = "";
+    double before = 0;
+
+    set_up(1000);
+    for (uint64_t i = 1; i < 63; i++) {
+        CHECK_INT(heap_set_rate(1000 + i), 1000 + i - 1, "before");
+        allocate(object(i), 500);
+        const double bytes = (double)sum_all().inuse_bytes;
+        CHECK_AT_LEAST(bytes - before, 500 / sampler_one_minus_exp(500.0 / (1000 + i)) - 1,
+                       "weight");
+        CHECK_AT_MOST(bytes - before, 500 / sampler_one_minus_exp(500.0 / (1000 + i)) + 1,
+                      "weight");
+        before = bytes;
+    }
+    heap_comment(count_comment, all);
+    CHECK(!strstr(all, "refused"));
+    const struct capture capture = capture_begin();
+    log_init();
+    for (int i = 0; i < 3; i++)
+        CHECK_INT(heap_set_rate(2000), 1062, "refused");
+    const char *said = capture_end(capture);
+    CHECK_INT(count_lines(said), 1, said);
+    check_contains(said, "cprof: heap: rate 2000: ", "log");
+    CHECK_INT(heap_rate(), 1062, "rate");
+    heap_comment(count_comment, all);
+    check_contains(all, "heap rate: 3 changes refused", "comment");
+    CHECK_INT(heap_set_rate(1000), 1062, "a known rate");
+    CHECK_INT(heap_rate(), 1000, "rate");
+    for (uint64_t i = 1; i < 63; i++)
+        release(object(i));
     CHECK_INT(sum_all().inuse_bytes, 0, "in use");
 }
 
@@ -782,14 +826,6 @@ TEST(size_classes_hold_their_sizes_and_are_monotone)
 }
 
 /* ---- the comments ---- */
-
-static void count_comment(void *arg, const char *line)
-{
-    char *all = arg;
-
-    strncat(all, line, 1000 - strlen(all));
-    strncat(all, "\n", 1000 - strlen(all));
-}
 
 TEST_ALONE(comments_say_rate_and_ages)
 {
