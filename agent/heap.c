@@ -596,8 +596,8 @@ static void add_if_old(const struct live *object, void *arg)
     sums->sums[2 * record + 1] += weight.bytes;
 }
 
-void heap_sum_by_age(uint64_t min_age_s, uint64_t *sums,
-                     size_t n_records)  // NOLINT: add_if_old
+// NOLINTNEXTLINE(readability-non-const-parameter): add_if_old
+void heap_sum_by_age(uint64_t min_age_s, uint64_t *sums, size_t n_records)
 {
     struct age_sums arg = {min_age_s, sums, n_records};
 

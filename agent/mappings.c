@@ -119,6 +119,7 @@ static int take_file(const struct reader *reader, const struct line *line)
     return 1;
 }
 
+// NOLINTNEXTLINE(readability-non-const-parameter): take_file
 bool mappings_find_file(uintptr_t address, char *ret_path, size_t size)
 {
     const struct file_reader of = {{take_file}, address, ret_path, size};
@@ -161,12 +162,11 @@ static int add_line(const struct reader *reader, const struct line *line)
 {
     const struct list_reader *of = (const void *)reader;
     struct mappings *mappings = of->mappings;
-    struct pprof_mapping *last = mappings->n ? &mappings->list[mappings->n - 1] : NULL;
 
     if (!line->is_r_x)
         return 0;
-    if (last && continues(last, line)) {
-        last->limit = line->limit;
+    if (mappings->n && continues(&mappings->list[mappings->n - 1], line)) {
+        mappings->list[mappings->n - 1].limit = line->limit;
         return 0;
     }
     if (mappings->n == of->max)
