@@ -10,6 +10,7 @@
 #include "agent/modules.h"
 #include "agent/process.h"
 #include "agent/profile.h"
+#include "agent/sample.h"
 #include "agent/stack.h"
 #include "agent/trigger.h"
 #include "base/arena.h"
@@ -73,7 +74,7 @@ static void start_heap(const struct config *config)
 {
     const bool is_on = !config->is_off && config->profiles & CONFIG_HEAP;
 
-    heap_set_depth((uint32_t)config->depth);
+    sample_set_depth((uint32_t)config->depth);
     if (is_on && config->heap_rate_bytes && stack_init() < 0)
         log_warn("stacks: libunwind.so.8: %s; samples are counted under [lost]",
                  text_errno(ENOENT));

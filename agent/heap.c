@@ -5,9 +5,8 @@
 #include <string.h>
 
 #include "agent/livetab.h"
+#include "agent/sample.h"
 #include "agent/sampler.h"
-#include "agent/stack.h"
-#include "agent/stacktab.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/real.h"
@@ -24,7 +23,6 @@ static _Atomic uint64_t rates[RATES_MAX];
 static _Atomic uint32_t n_rates;
 static _Atomic uint32_t rate_now; /* index into rates */
 static _Atomic uint64_t n_refused_rates;
-static _Atomic uint32_t depth_max = 128;
 
 uint64_t heap_rate(void)
 {
@@ -225,7 +223,7 @@ static void count_free(struct record *record, struct sampler_weight weight)
 static void lose(uint64_t value, enum thread_drop why)
 {
     count_free(value_record(value), value_weight(value));
-    thread_count_drop(why);
+    thread_count_drop(SOURCE_HEAP, why);
 }
 
 static void track(uintptr_t address, uint64_t value, uint64_t born_s)
@@ -292,69 +290,23 @@ void heap_on_free(const void *p)
 
 /* ---- sampling ---- */
 
-struct sample {
+struct heap_sample {
+    struct sample sample;
     uintptr_t address;
     size_t size;
     uint32_t rate; /* index */
 };
 
-/* pcs: room for depth_max + STACK_OWN_FRAMES.  Inlined, as each frame of our own costs a step of the walk. */
-static inline __attribute__((always_inline)) void record_sample(const struct sample *sample,
-                                                                uintptr_t *pcs)
+static void record_sample(struct sample *base, struct stack *stack)
 {
-    bool truncated;
-    const size_t n = stack_capture(pcs, load_relaxed(&depth_max), &truncated);
-    struct stack *stack = stacktab_intern(pcs, n, truncated);
-    struct record *record = record_intern(SOURCE_HEAP, stack, heap_size_class(sample->size));
+    const struct heap_sample *sample = (const void *)base;
+    struct record *record = sample_record(SOURCE_HEAP, stack, heap_size_class(sample->size));
     const uint64_t value = pack(record, sample->rate, sample->size);
     const uint64_t now_s = clock_mono_s();
-    struct thread *thread = thread_record();
 
-    if (record->stack == &stack_overflow)
-        thread_count_drop(DROP_OVERFLOW);
     count_alloc(record, value_weight(value));
     track(sample->address, value, now_s);
     livetab_sweep(&live, now_s);
-    if (thread)
-        store_relaxed(&thread->n_kept, load_relaxed(&thread->n_kept) + 1);
-}
-
-/* The buffer for the frames is the largest thing on the stack: two sizes of it. */
-enum {
-    SHALLOW_FRAMES = 128 + STACK_OWN_FRAMES,
-    DEEP_FRAMES = STACK_DEPTH_MAX + STACK_OWN_FRAMES
-};
-
-static NOINLINE void record_shallow(void *arg)
-{
-    uintptr_t pcs[SHALLOW_FRAMES];
-
-    record_sample(arg, pcs);
-}
-
-static NOINLINE void record_deep(void *arg)
-{
-    uintptr_t pcs[DEEP_FRAMES];
-
-    record_sample(arg, pcs);
-}
-
-static inline __attribute__((always_inline)) void take_sample(struct sample *sample)
-{
-    const bool is_deep = load_relaxed(&depth_max) + STACK_OWN_FRAMES > SHALLOW_FRAMES;
-    const size_t room =
-        stack_capture_bytes() + sizeof(uintptr_t) * (is_deep ? DEEP_FRAMES : SHALLOW_FRAMES);
-
-    if (!guard_enter()) {
-        thread_count_drop(DROP_REENTRANT);
-        return;
-    }
-    void (*record)(void *) = is_deep ? record_deep : record_shallow;
-    if (likely(stack_has_room(room)))
-        record(sample);
-    else if (!stack_call_on_scratch(record, sample))
-        thread_count_drop(DROP_STACK_FULL);
-    guard_leave();
 }
 
 /* The countdown of a thread that has none yet.  True: this first allocation is a sample too. */
@@ -388,10 +340,15 @@ struct heap_due heap_on_due(size_t size)
 void heap_on_alloc(const void *p, size_t size, struct heap_due due)
 {
     const int saved_errno = errno;
-    struct sample sample = {.address = (uintptr_t)p, .size = size, .rate = due.rate - 1};
+    struct heap_sample sample = {
+        .sample = {.source = SOURCE_HEAP, .use = record_sample},
+        .address = (uintptr_t)p,
+        .size = size,
+        .rate = due.rate - 1,
+    };
 
     if (p && due.rate)
-        take_sample(&sample);
+        sample_take(&sample.sample);
     errno = saved_errno;
 }
 
@@ -494,11 +451,6 @@ void heap_init(uint64_t rate_bytes)
 void heap_set_note(const char *text)
 {
     note = text;
-}
-
-void heap_set_depth(uint32_t depth)
-{
-    store_relaxed(&depth_max, depth < STACK_DEPTH_MAX ? depth : STACK_DEPTH_MAX);
 }
 
 /* ---- the profiles ---- */

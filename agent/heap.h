@@ -105,9 +105,6 @@ uint64_t heap_rate(void);
 /* A comment for every heap profile about what it cannot see; constant text. */
 void heap_set_note(const char *text);
 
-/* Frames kept per stack, up to STACK_DEPTH_MAX. */
-void heap_set_depth(uint32_t depth);
-
 /* The smallest size class that holds `size`: multiples of 16 up to 128, then 4 per doubling. */
 uint64_t heap_size_class(uint64_t size);
 

@@ -15,14 +15,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/source.h"
 #include "agent/stacktab.h"
 #include "agent/thread.h"
 #include "base/atomic.h"
 #include "base/compiler.h"
 #include "encoder/pprof.h"
-
-/* Which counters a record holds; several profiles may be views of one source. */
-enum record_source { SOURCE_HEAP, N_SOURCES };
 
 enum { SHARD_VALUES = 8 };
 

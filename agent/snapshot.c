@@ -457,11 +457,12 @@ static void add_start_comment(struct job *job)
 
 static void add_drop_comments(struct job *job)
 {
+    const enum record_source source = job->profile->source;
     uint64_t sum = 0;
 
-    add_commentf(job, "samples kept: %lu", thread_sum_kept());
+    add_commentf(job, "samples kept: %lu", thread_sum_kept(source));
     for (int why = 0; why < N_DROPS; why++) {
-        const uint64_t n = thread_sum_dropped((enum thread_drop)why);
+        const uint64_t n = thread_sum_dropped(source, (enum thread_drop)why);
         if (n)
             add_commentf(job, "dropped: %lu %s", n, thread_drop_text((enum thread_drop)why));
         sum += n;

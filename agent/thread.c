@@ -68,12 +68,20 @@ uint32_t thread_count(void)
     return load_relaxed(&n_threads);
 }
 
-void thread_count_drop(enum thread_drop why)
+void thread_count_kept(enum record_source source)
 {
     struct thread *thread = thread_record();
 
     if (thread)
-        add_relaxed(&thread->n_dropped[why], 1);
+        store_relaxed(&thread->n_kept[source], load_relaxed(&thread->n_kept[source]) + 1);
+}
+
+void thread_count_drop(enum record_source source, enum thread_drop why)
+{
+    struct thread *thread = thread_record();
+
+    if (thread)
+        add_relaxed(&thread->n_dropped[source][why], 1);
 }
 
 const char *thread_drop_text(enum thread_drop why)
@@ -86,21 +94,21 @@ const char *thread_drop_text(enum thread_drop why)
     return texts[why];
 }
 
-uint64_t thread_sum_kept(void)
+uint64_t thread_sum_kept(enum record_source source)
 {
     uint64_t sum = 0;
 
     for (struct thread *t = thread_first(); t; t = t->next)
-        sum += load_relaxed(&t->n_kept);
+        sum += load_relaxed(&t->n_kept[source]);
     return sum;
 }
 
-uint64_t thread_sum_dropped(enum thread_drop why)
+uint64_t thread_sum_dropped(enum record_source source, enum thread_drop why)
 {
     uint64_t sum = 0;
 
     for (struct thread *t = thread_first(); t; t = t->next)
-        sum += load_relaxed(&t->n_dropped[why]);
+        sum += load_relaxed(&t->n_dropped[source][why]);
     return sum;
 }
 

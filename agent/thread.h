@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/source.h"
 #include "base/atomic.h"
 #include "base/compiler.h"
 
@@ -39,8 +40,8 @@ struct thread {
     _Atomic int64_t
         held_bytes; /* of heap's total in use, not yet moved there; the owner writes */
     _Atomic int64_t held_limit; /* it moves from here on; the owner writes */
-    _Atomic uint64_t n_kept;    /* the owner writes */
-    _Atomic uint64_t n_dropped[N_DROPS];
+    _Atomic uint64_t n_kept[N_SOURCES]; /* the owner writes */
+    _Atomic uint64_t n_dropped[N_SOURCES][N_DROPS];
 };
 
 struct thread_self {
@@ -68,13 +69,14 @@ struct thread *thread_first(void);
 /* How many records there are: at least as many as threads were alive at once. */
 uint32_t thread_count(void);
 
-/* Counts one sample that was not kept. */
-void thread_count_drop(enum thread_drop why);
+/* Counts one sample that was kept, or was not. */
+void thread_count_kept(enum record_source source);
+void thread_count_drop(enum record_source source, enum thread_drop why);
 /* The same word that the profile's comments use. */
 const char *thread_drop_text(enum thread_drop why);
 /* Sums over all threads. */
-uint64_t thread_sum_kept(void);
-uint64_t thread_sum_dropped(enum thread_drop why);
+uint64_t thread_sum_kept(enum record_source source);
+uint64_t thread_sum_dropped(enum record_source source, enum thread_drop why);
 
 /* False when this thread is inside the agent already. */
 bool guard_enter(void);

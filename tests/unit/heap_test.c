@@ -130,7 +130,7 @@ TEST_ALONE(at_rate_1_every_object_and_byte_counts)
         release(object(i)); /* every second one is none of ours any more */
     want.inuse_objects = want.inuse_bytes = 0;
     check_values(want, "all freed");
-    CHECK_INT(thread_sum_kept(), N, "kept");
+    CHECK_INT(thread_sum_kept(SOURCE_HEAP), N, "kept");
 }
 
 TEST_ALONE(large_sizes_are_exact_up_to_16_gib_and_to_the_page_beyond)
@@ -317,10 +317,10 @@ TEST_ALONE(an_odd_address_counts_as_allocated_and_not_as_in_use)
     set_up(1);
     for (size_t i = 0; i < COUNT_OF(odd); i++) {
         allocate((void *)odd[i], 100);
-        CHECK_INT(thread_sum_dropped(DROP_ADDRESS), i + 1, "drops");
+        CHECK_INT(thread_sum_dropped(SOURCE_HEAP, DROP_ADDRESS), i + 1, "drops");
         check_values((struct values){(int64_t)i + 1, 100 * ((int64_t)i + 1), 0, 0}, "odd");
     }
-    CHECK_INT(thread_sum_dropped(DROP_LIVE_FULL), 0, "drops");
+    CHECK_INT(thread_sum_dropped(SOURCE_HEAP, DROP_LIVE_FULL), 0, "drops");
 }
 
 TEST_ALONE(when_memory_is_out_allocations_still_count_and_in_use_says_less)
@@ -335,7 +335,7 @@ TEST_ALONE(when_memory_is_out_allocations_still_count_and_in_use_says_less)
     const struct values got = sum_all();
     CHECK_INT(got.alloc_objects, N, "allocated");
     CHECK_INT(got.alloc_bytes, N * 100, "allocated");
-    CHECK_INT(got.inuse_objects + (int64_t)thread_sum_dropped(DROP_LIVE_FULL), N,
+    CHECK_INT(got.inuse_objects + (int64_t)thread_sum_dropped(SOURCE_HEAP, DROP_LIVE_FULL), N,
               "in use and dropped");
     CHECK_AT_LEAST(got.inuse_objects, 20000, "in use");
     for (uint64_t i = 0; i < N; i++)
@@ -351,7 +351,7 @@ TEST_ALONE(a_stack_that_found_no_memory_is_counted_under_the_overflow)
     while (arena_alloc(16))
         ;
     allocate(object(1), 5000); /* a new size class */
-    CHECK_INT(thread_sum_dropped(DROP_OVERFLOW), 1, "drops");
+    CHECK_INT(thread_sum_dropped(SOURCE_HEAP, DROP_OVERFLOW), 1, "drops");
     int64_t of[4];
     heap_read(record_intern(SOURCE_HEAP, &stack_overflow, 0), of);
     CHECK_INT(of[1], 5000, "bytes of the overflow");
@@ -375,7 +375,7 @@ TEST_ALONE(inside_the_agent_nothing_is_recorded_but_frees_are)
     CHECK(guard_enter());
     inside_the_agent();
     guard_leave();
-    CHECK_INT(thread_sum_dropped(DROP_REENTRANT), 1, "drops");
+    CHECK_INT(thread_sum_dropped(SOURCE_HEAP, DROP_REENTRANT), 1, "drops");
     check_values((struct values){2, 200, 1, 100}, "inside");
     allocate(object(2), 100);
     check_values((struct values){3, 300, 2, 200}, "outside again");
@@ -590,7 +590,7 @@ TEST_ALONE(threads_count_exactly_at_rate_1)
         bytes += (int64_t)(k % 3000);
     in_threads(N_THREADS, allocate_and_free);
     check_values((struct values){N_THREADS * N_EACH, N_THREADS * bytes, 0, 0}, "all freed");
-    CHECK_INT(thread_sum_kept(), N_THREADS * N_EACH, "kept");
+    CHECK_INT(thread_sum_kept(SOURCE_HEAP), N_THREADS * N_EACH, "kept");
 }
 
 static _Atomic int n_running;

@@ -62,8 +62,8 @@ TEST_ALONE(living_threads_have_different_records)
 
 static void *count_one_drop(void *arg)
 {
-    thread_count_drop(DROP_STACK_FULL);
-    add_relaxed(&thread_record()->n_kept, 2);
+    thread_count_drop(SOURCE_HEAP, DROP_STACK_FULL);
+    add_relaxed(&thread_record()->n_kept[SOURCE_HEAP], 2);
     return arg;
 }
 
@@ -82,9 +82,9 @@ TEST_ALONE(of_many_threads_one_after_another_few_records_remain_and_all_counts)
     }
     /* A joined thread may be in the kernel for a moment yet. */
     CHECK_AT_MOST(n_records(), 50, "records");
-    CHECK_INT(thread_sum_dropped(DROP_STACK_FULL), N, "drops");
-    CHECK_INT(thread_sum_dropped(DROP_OVERFLOW), 0, "other drops");
-    CHECK_INT(thread_sum_kept(), 2 * N, "kept");
+    CHECK_INT(thread_sum_dropped(SOURCE_HEAP, DROP_STACK_FULL), N, "drops");
+    CHECK_INT(thread_sum_dropped(SOURCE_HEAP, DROP_OVERFLOW), 0, "other drops");
+    CHECK_INT(thread_sum_kept(SOURCE_HEAP), 2 * N, "kept");
 }
 
 static void start_and_join_many(int i)
@@ -102,8 +102,8 @@ TEST_ALONE(threads_that_start_at_once_never_share_a_record_and_lose_no_count)
 {
     set_up();
     in_threads(4, start_and_join_many);
-    CHECK_INT(thread_sum_dropped(DROP_STACK_FULL), 4 * (1000 / SCALE), "drops");
-    CHECK_INT(thread_sum_kept(), 8 * (1000 / SCALE), "kept");
+    CHECK_INT(thread_sum_dropped(SOURCE_HEAP, DROP_STACK_FULL), 4 * (1000 / SCALE), "drops");
+    CHECK_INT(thread_sum_kept(SOURCE_HEAP), 8 * (1000 / SCALE), "kept");
     CHECK_AT_MOST(n_records(), 100, "records");
 }
 
@@ -111,8 +111,8 @@ TEST_ALONE(without_memory_a_thread_has_no_record_and_nothing_breaks)
 {
     arena_set_cap(0, 0);
     CHECK(thread_record() == NULL);
-    thread_count_drop(DROP_OVERFLOW);
-    CHECK_INT(thread_sum_dropped(DROP_OVERFLOW), 0, "drops");
+    thread_count_drop(SOURCE_HEAP, DROP_OVERFLOW);
+    CHECK_INT(thread_sum_dropped(SOURCE_HEAP, DROP_OVERFLOW), 0, "drops");
 }
 
 TEST(every_drop_has_its_words)

@@ -1,0 +1,34 @@
+/* sample - taking the calling thread's stack for a profile.
+ *
+ * The one place where a stack is captured: guard up, frames into a buffer on this stack or, where there is no
+ * room for it, on a scratch stack (stack.h), the set of stacks asked for the one that it is, guard down.
+ * What is done with the stack is the profile's business: its use() runs while the guard is still up.
+ *
+ * A sample that cannot be taken is counted (drops.def) under its source.
+ *
+ * Any thread, signal-safe; does not keep errno. */
+#ifndef CPROF_AGENT_SAMPLE_H
+#define CPROF_AGENT_SAMPLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/profile.h"
+#include "agent/source.h"
+
+/* The first member of what the profile wants to know in use(). */
+struct sample {
+    enum record_source source;
+    void (*use)(struct sample *sample, struct stack *stack);
+};
+
+/* False: dropped and counted; use() was not called. */
+bool sample_take(struct sample *sample);
+
+/* record_intern(), which counts what ends in the overflow. */
+struct record *sample_record(enum record_source source, struct stack *stack, uint64_t tag);
+
+/* Frames kept per stack, up to STACK_DEPTH_MAX. */
+void sample_set_depth(uint32_t depth);
+
+#endif
