@@ -5,13 +5,16 @@
 #include <errno.h>
 
 #include "agent/config.h"
+#include "agent/contention.h"
 #include "agent/dump.h"
 #include "agent/heap.h"
+#include "agent/lockwords.h"
 #include "agent/modules.h"
 #include "agent/process.h"
 #include "agent/profile.h"
 #include "agent/sample.h"
 #include "agent/stack.h"
+#include "agent/threadcreate.h"
 #include "agent/trigger.h"
 #include "base/arena.h"
 #include "base/log.h"
@@ -74,11 +77,29 @@ static void start_heap(const struct config *config)
 {
     const bool is_on = !config->is_off && config->profiles & CONFIG_HEAP;
 
+    heap_init(is_on ? config->heap_rate_bytes : 0);
+}
+
+static void start_contention(const struct config *config)
+{
+    const uint32_t on = config->is_off ? 0 : config->profiles;
+    const char *odd = on & (CONFIG_BLOCK | CONFIG_MUTEX) ? lockwords_check() : NULL;
+
+    threadcreate_init(on & CONFIG_THREADCREATE);
+    if (odd)
+        log_warn("contention: %s: not glibc's; no mutex and block profiles", odd);
+    else
+        contention_init(on & CONFIG_BLOCK ? config->block_rate_ns : 0,
+                        on & CONFIG_MUTEX ? config->mutex_rate_ns : 0,
+                        on & CONFIG_MUTEX ? config->mutex_fraction : 0);
+}
+
+static void start_stacks(const struct config *config)
+{
     sample_set_depth((uint32_t)config->depth);
-    if (is_on && config->heap_rate_bytes && stack_init() < 0)
+    if (!config->is_off && config->profiles && stack_init() < 0)
         log_warn("stacks: libunwind.so.8: %s; samples are counted under [lost]",
                  text_errno(ENOENT));
-    heap_init(is_on ? config->heap_rate_bytes : 0);
 }
 
 static void start(const char *const *environment)
@@ -101,7 +122,9 @@ static void start(const char *const *environment)
     }
     config_read(&config, environment);
     set_memory_cap(config.memory_bytes);
+    start_stacks(&config);
     start_heap(&config);
+    start_contention(&config);
     dump_init(&config, environment);
     if (!config.is_off && config.profiles & CONFIG_HEAP)
         check_allocator(&config);

@@ -74,7 +74,8 @@ int64_t holders_enter(const volatile void *lock, int64_t now_ns, int64_t *nobody
     if (!take(bucket, TRIES))
         return -EBUSY;
     if (load_relaxed(&bucket->n) == 0 && load_relaxed(&bucket->of) != (uintptr_t)lock) {
-        *nobodys_ns -= (int64_t)load_relaxed(&bucket->sum_ns); /* owed for a lock that nobody released */
+        *nobodys_ns -=
+            (int64_t)load_relaxed(&bucket->sum_ns); /* owed for a lock that nobody released */
         store_relaxed(&bucket->of, (uintptr_t)lock);
         store_relaxed(&bucket->sum_ns, 0);
         bucket->last_ns = bucket->latest_ns = 0;

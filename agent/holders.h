@@ -30,12 +30,13 @@ enum { HOLDERS_BUCKET_BITS = 12 };
 
 struct ALIGNED(64) holders_bucket {
     struct lock lock;
-    int pid;                 /* whose waiters these are */
-    _Atomic uintptr_t of;    /* the lock */
-    _Atomic uint64_t n;       /* waiters */
-    _Atomic uint64_t sum_ns;  /* S, modulo 2^64; below 0 without waiters: owed by the next release */
-    int64_t last_ns;          /* release */
-    int64_t latest_ns;        /* of all times seen */
+    int pid;              /* whose waiters these are */
+    _Atomic uintptr_t of; /* the lock */
+    _Atomic uint64_t n;   /* waiters */
+    _Atomic uint64_t
+        sum_ns;        /* S, modulo 2^64; below 0 without waiters: owed by the next release */
+    int64_t last_ns;   /* release */
+    int64_t latest_ns; /* of all times seen */
     _Atomic uint64_t late_n;  /* leaves not booked yet */
     _Atomic uint64_t late_ns; /* and their terms */
 };

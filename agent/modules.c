@@ -240,6 +240,13 @@ static const struct module *publish(struct module *module, const struct found *f
     return NULL;
 }
 
+static _Atomic uint64_t n_refused;
+
+uint64_t modules_n_refused(void)
+{
+    return load_relaxed(&n_refused);
+}
+
 /* The table is full for good.  An object counts once, not at each look at it; when very many are
  * refused one may count again, for it is remembered by the place that its hash gives. */
 static COLD void count_refused(const struct found *found)
@@ -251,7 +258,7 @@ static COLD void count_refused(const struct found *found)
     for (const char *c = path_of(found); *c; c++)
         hash = (hash ^ (unsigned char)*c) * 0x100000001b3;
     if (swap_acq_rel(&refused[hash >> 32 & (PLACES - 1)], hash) != hash)
-        thread_count_drop(DROP_MODULES);
+        add_relaxed(&n_refused, 1);
 }
 
 const struct module *modules_find(uintptr_t pc)

@@ -53,6 +53,8 @@ const char *modules_main_path(void);
 const struct module *modules_find(uintptr_t pc);
 const struct module *modules_get(uint16_t id);
 size_t modules_count(void);
+/* Objects that found the table full, about. */
+uint64_t modules_n_refused(void);
 
 /* True when nothing was unloaded since the module was last seen loaded. */
 bool modules_is_current(const struct module *module);

@@ -1,7 +1,9 @@
 /* profile - see profile.h. */
 #include "agent/profile.h"
 
+#include "agent/contention.h"
 #include "agent/heap.h"
+#include "agent/threadcreate.h"
 #include "base/arena.h"
 #include "base/compiler.h"
 #include "base/pool.h"
@@ -147,16 +149,21 @@ void record_each_shard(struct record *record, void (*visit)(struct shard *shard,
     { \
         type, unit \
     }
-#define PROFILE(name, source, types, default_type, period_type, label, description) \
+#define PROFILE(name, source, types, default_type, period_type, tag, current, description) \
     static const struct pprof_type name##_types[] = types;
 #include "agent/profiles.def"
 #undef PROFILE
 
+#define NO_TAG            .tag = TAG_NONE
+#define BYTES(label)      .tag = TAG_BYTES, .tag_label = (label)
+#define TEXT(label, text) .tag = TAG_TEXT, .tag_label = (label), .tag_text = (text)
+#define PLACE(label)      .tag = TAG_PLACE, .tag_label = (label)
+
 /* NOLINTBEGIN(bugprone-macro-parentheses): of_period is an initialiser */
 const struct profile profiles[] = {
-#define PROFILE(id, from, all_types, by_default, of_period, label, text) \
+#define PROFILE(id, from, all_types, by_default, of_period, of_tag, of_moment, text_) \
     {.name = #id, \
-     .description = (text), \
+     .description = (text_), \
      .source = (from), \
      .types = id##_types, \
      .n_types = COUNT_OF(id##_types), \
@@ -164,8 +171,8 @@ const struct profile profiles[] = {
      .period_type = of_period, \
      .period = id##_period, \
      .read = id##_read, \
-     .tag_label = (label), \
-     .tag_unit = (label), \
+     .current = (of_moment), \
+     of_tag, \
      .comment = id##_comment},
 #include "agent/profiles.def"
 #undef PROFILE

@@ -56,6 +56,27 @@ void record_each_shard(struct record *record, void (*visit)(struct shard *shard,
 
 /* ---- the profiles, one line each in profiles.def ---- */
 
+/* What a record's tag is, as a label. */
+enum profile_tag {
+    TAG_NONE,
+    TAG_BYTES, /* number with a unit */
+    TAG_TEXT,  /* index of a text */
+    TAG_PLACE, /* location number: the name of the function there */
+};
+
+/* A sample that is no record: what is true at the moment of the snapshot. */
+struct profile_sample {
+    struct stack *stack;
+    uint64_t tag;
+    const int64_t *values; /* n_types; copied by add() */
+    const char *state;     /* label, or NULL */
+    int tid;               /* thread whose name is a label; 0: none */
+};
+struct profile_current {
+    void (*add)(const struct profile_current *current, const struct profile_sample *sample);
+    void *arg;
+};
+
 struct profile {
     const char *name;
     const char *description;
@@ -67,7 +88,11 @@ struct profile {
     uint64_t (*period)(void);
     /* Fills values[n_types] of one record. */
     void (*read)(struct record *record, int64_t *ret_values);
-    const char *tag_label, *tag_unit; /* numeric label that shows the tag, or NULL */
+    enum profile_tag tag;
+    const char *tag_label;                 /* NULL with TAG_NONE */
+    const char *(*tag_text)(uint64_t tag); /* of TAG_TEXT */
+    /* Adds what is true at the moment, or NULL: nothing is. */
+    void (*current)(const struct profile_current *current);
     /* Adds the source's own comment lines, through add(arg, line). */
     void (*comment)(void (*add)(void *arg, const char *line), void *arg);
 };

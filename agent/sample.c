@@ -4,7 +4,9 @@
 #include "agent/stack.h"
 #include "agent/stacktab.h"
 #include "agent/thread.h"
+#include "base/arena.h"
 #include "base/compiler.h"
+#include "base/sys.h"
 
 static _Atomic uint32_t depth_max = 128;
 
@@ -14,8 +16,7 @@ void sample_set_depth(uint32_t depth)
 }
 
 /* pcs: room for depth_max + STACK_OWN_FRAMES.  Inlined, as each frame of our own costs a step of the walk. */
-static inline __attribute__((always_inline)) void capture(struct sample *sample,
-                                                          uintptr_t *pcs)
+static inline __attribute__((always_inline)) void capture(struct sample *sample, uintptr_t *pcs)
 {
     bool truncated;
     const size_t n = stack_capture(pcs, load_relaxed(&depth_max), &truncated);
@@ -74,4 +75,62 @@ struct record *sample_record(enum record_source source, struct stack *stack, uin
     if (unlikely(record->stack == &stack_overflow))
         thread_count_drop(source, DROP_OVERFLOW);
     return record;
+}
+
+/* ---- another thread's stack ---- */
+
+enum { PAGE_BYTES = 4096, COPY_BYTES_MAX = 1 << 20 };
+
+/* Up to `size` bytes from `low` on, page by page as far as there is memory. */
+static size_t copy_stack(char *to, uintptr_t low, size_t size)
+{
+    struct iovec pages[COPY_BYTES_MAX / PAGE_BYTES + 1];
+    const struct iovec all = {to, size};
+    size_t n = 0;
+
+    for (uintptr_t at = low; at < low + size; n++) {
+        const uintptr_t next = (at | (PAGE_BYTES - 1)) + 1;
+        const uintptr_t limit = next < low + size ? next : low + size;
+        pages[n] = (struct iovec){(void *)at, limit - at};  // NOLINT
+        at = limit;
+    }
+    const ssize_t copied = sys_copy_memory(sys_getpid(), &all, pages, n);
+    return copied > 0 ? (size_t)copied & ~(size_t)7 : 0;
+}
+
+/* Frames of it, from a copy of `size` bytes.  False: a larger one may show more. */
+static bool walk_copy(const struct unwind_frame *from, size_t size, uintptr_t *ret_pcs,
+                      size_t *ret_n)
+{
+    char *data = arena_map_job(size);
+    bool is_cut = false;
+
+    *ret_n = 0;
+    if (!data)
+        return true;
+    const struct unwind_copy copy = {
+        .data = data, .low = from->sp, .size = copy_stack(data, from->sp, size)};
+    if (copy.size)
+        *ret_n = unwind_walk_copy(*from, &copy, ret_pcs, DEEP_FRAMES, &is_cut);
+    arena_unmap(data, size);
+    return !is_cut || copy.size < size;
+}
+
+/* The frames above the wrapper's do not change before the wait ends: what was copied while it was still
+ * the same wait is one stack. */
+struct stack *sample_stack_of(const struct unwind_frame *from, const _Atomic uint32_t *seq,
+                              uint32_t want)
+{
+    uintptr_t pcs[DEEP_FRAMES];
+    bool truncated;
+    size_t n = 0;
+
+    for (size_t size = 4 * PAGE_BYTES; size <= COPY_BYTES_MAX; size *= 8)
+        if (walk_copy(from, size, pcs, &n))
+            break;
+    atomic_thread_fence(memory_order_acquire);
+    if (load_relaxed(seq) != want)
+        return NULL;
+    n = stack_keep(pcs, n, load_relaxed(&depth_max), &truncated);
+    return stacktab_intern(pcs, n, truncated);
 }

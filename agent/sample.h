@@ -15,6 +15,7 @@
 
 #include "agent/profile.h"
 #include "agent/source.h"
+#include "agent/unwind.h"
 
 /* The first member of what the profile wants to know in use(). */
 struct sample {
@@ -24,6 +25,10 @@ struct sample {
 
 /* False: dropped and counted; use() was not called. */
 bool sample_take(struct sample *sample);
+
+/* The stack of another thread that stands still as long as *seq is `want`; NULL: it does not any more. */
+struct stack *sample_stack_of(const struct unwind_frame *from, const _Atomic uint32_t *seq,
+                              uint32_t want);
 
 /* record_intern(), which counts what ends in the overflow. */
 struct record *sample_record(enum record_source source, struct stack *stack, uint64_t tag);

@@ -12,6 +12,7 @@
 #include "agent/sampler.h"
 #include "agent/stacktab.h"
 #include "agent/symbols.h"
+#include "agent/thread.h"
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/sys.h"
@@ -19,20 +20,27 @@
 #include "base/version.h"
 
 /* What stands in place of frames that are not known. */
-enum pseudo { PSEUDO_OVERFLOW, PSEUDO_TRUNCATED, PSEUDO_UNKNOWN, PSEUDO_LOST, N_PSEUDO };
+enum pseudo {
+    PSEUDO_OVERFLOW,
+    PSEUDO_TRUNCATED,
+    PSEUDO_UNKNOWN,
+    PSEUDO_LOST,
+    PSEUDO_WAKEUP,
+    N_PSEUDO
+};
 static const char *const pseudo_names[N_PSEUDO] = {
-    "[overflow]",
-    "[truncated]",
-    "[unknown]",
-    "[lost]",
+    "[overflow]", "[truncated]", "[unknown]", "[lost]", "[wakeup]",
 };
 
 enum { COMMENTS_MAX = 64, COMMENT_BYTES_MAX = 1024 };
 
-/* One record's copy. */
+/* A record, or something of the moment. */
 struct copy {
-    struct record *record;
+    const struct stack *stack;
+    uint64_t tag;
     int64_t *values;
+    const char *state;  /* or NULL */
+    const char *thread; /* its name, or NULL */
 };
 
 struct job {
@@ -41,7 +49,7 @@ struct job {
     struct workspace *work;
     struct pprof_input *input;
     struct copy *copies;
-    size_t n_copies;
+    size_t n_copies, n_copies_max;
     uint32_t *numbers;      /* location id -> its number in this profile; 0: not used */
     size_t n_locations;     /* ids below n_locations + 1 have a place in numbers */
     uint32_t *used;         /* the ids, in the order of their numbers */
@@ -76,13 +84,77 @@ static void apply_age(const struct job *job, uint32_t id, const uint64_t *sums, 
     }
 }
 
+static int add_copy(struct job *job, struct copy copy)
+{
+    const size_t n_types = job->profile->n_types;
+    int64_t *kept = workspace_take_array(job->work, n_types, sizeof *kept);
+
+    if (!kept || job->n_copies == job->n_copies_max)
+        return -ENOMEM;
+    memcpy(kept, copy.values, n_types * sizeof *kept);
+    copy.values = kept;
+    job->copies[job->n_copies++] = copy;
+    return 0;
+}
+
+/* What the thread calls itself; NULL: it is gone, or /proc is. */
+static const char *read_thread_name(struct job *job, int tid)
+{
+    enum { NAME_BYTES = 16 };
+    char path[64], *name = workspace_take(job->work, NAME_BYTES);
+    struct text text;
+
+    text_init(&text, path, sizeof path);
+    text_addf(&text, "/proc/self/task/%d/comm", tid);
+    const int fd = name ? sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0) : -1;
+    if (fd < 0)
+        return NULL;
+    const ssize_t n = sys_read(fd, name, NAME_BYTES - 1);
+    sys_close(fd);
+    name[n > 0 ? n : 0] = '\0';
+    name[strcspn(name, "\n")] = '\0';
+    return *name ? name : NULL;
+}
+
+static void add_current(const struct profile_current *current,
+                        const struct profile_sample *sample)
+{
+    struct job *job = current->arg;
+    const struct copy copy = {
+        .stack = sample->stack,
+        .tag = sample->tag,
+        .values = (int64_t *)(uintptr_t)sample->values, /* copied */
+        .state = sample->state,
+        .thread = sample->tid ? read_thread_name(job, sample->tid) : NULL,
+    };
+
+    if (any(sample->values, job->profile->n_types))
+        job->failed |= add_copy(job, copy) < 0;
+}
+
+/* Room for what is no record: waits in progress (wait.h). */
+static size_t n_current_max(const struct profile *profile)
+{
+    return profile->current ? WAITS_NESTED * thread_count() + N_PSEUDO : 0;
+}
+
+static int copy_current(struct job *job)
+{
+    const struct profile_current current = {.add = add_current, .arg = job};
+
+    if (job->profile->current)
+        job->profile->current(&current);
+    return job->failed ? -ENOMEM : 0;
+}
+
 static int copy_records(struct job *job)
 {
     const size_t n = records_count(), n_types = job->profile->n_types;
     uint64_t *sums = NULL;
     int64_t values[PPROF_TYPES_MAX];
 
-    job->copies = workspace_take_array(job->work, n, sizeof *job->copies);
+    job->n_copies_max = n + n_current_max(job->profile);
+    job->copies = workspace_take_array(job->work, job->n_copies_max, sizeof *job->copies);
     if (!job->copies)
         return -ENOMEM;
     if (job->options->min_age_s) {
@@ -101,13 +173,11 @@ static int copy_records(struct job *job)
             apply_age(job, id, sums, values);
         if (!any(values, n_types))
             continue;
-        int64_t *kept = workspace_take_array(job->work, n_types, sizeof *kept);
-        if (!kept)
+        const struct copy copy = {.stack = record->stack, .tag = record->tag, .values = values};
+        if (add_copy(job, copy) < 0)
             return -ENOMEM;
-        memcpy(kept, values, n_types * sizeof *kept);
-        job->copies[job->n_copies++] = (struct copy){record, kept};
     }
-    return 0;
+    return copy_current(job);
 }
 
 /* ---- samples and the numbers of their locations ---- */
@@ -134,26 +204,50 @@ static uint32_t number_of(struct job *job, uint32_t id)
     return job->numbers[id];
 }
 
-static int add_labels(struct job *job, struct pprof_sample *sample, const struct record *record)
+enum { LABELS_MAX = 3 };
+
+static void add_text_label(struct pprof_label *labels, uint32_t *n, const char *key,
+                           const char *text)
 {
-    if (!job->profile->tag_label || !record->tag)
+    if (text)
+        labels[(*n)++] = (struct pprof_label){.key = key, .text = text};
+}
+
+/* The texts of places come when those are named: name_tags(). */
+static uint32_t make_labels(const struct profile *profile, const struct copy *copy,
+                            struct pprof_label *labels)
+{
+    uint32_t n = 0;
+
+    if (profile->tag == TAG_TEXT)
+        add_text_label(labels, &n, profile->tag_label, profile->tag_text(copy->tag));
+    else if (profile->tag != TAG_NONE && copy->tag)
+        labels[n++] = (struct pprof_label){
+            .key = profile->tag_label, .number = (int64_t)copy->tag, .unit = "bytes"};
+    add_text_label(labels, &n, "state", copy->state);
+    add_text_label(labels, &n, "thread", copy->thread);
+    return n;
+}
+
+static int add_labels(struct job *job, struct pprof_sample *sample, const struct copy *copy)
+{
+    struct pprof_label labels[LABELS_MAX];
+    const uint32_t n = make_labels(job->profile, copy, labels);
+
+    if (n == 0)
         return 0;
-    struct pprof_label *label = workspace_take(job->work, sizeof *label);
-    if (!label)
+    struct pprof_label *kept = workspace_take_array(job->work, n, sizeof *kept);
+    if (!kept)
         return -ENOMEM;
-    *label = (struct pprof_label){
-        .key = job->profile->tag_label,
-        .number = (int64_t)record->tag,
-        .unit = job->profile->tag_unit,
-    };
-    sample->labels = label;
-    sample->n_labels = 1;
+    memcpy(kept, labels, n * sizeof *kept);
+    sample->labels = kept;
+    sample->n_labels = n;
     return 0;
 }
 
 static int add_sample(struct job *job, const struct copy *copy, struct pprof_sample *sample)
 {
-    const struct stack *stack = copy->record->stack;
+    const struct stack *stack = copy->stack;
     uint32_t *locations =
         workspace_take_array(job->work, stack->n_frames + 1u, sizeof *locations);
     uint32_t n = 0;
@@ -165,22 +259,34 @@ static int add_sample(struct job *job, const struct copy *copy, struct pprof_sam
             locations[n++] = number_of(job, stack->locations[i]);
     if (stack == &stack_overflow)
         locations[n++] = pseudo_number(job, PSEUDO_OVERFLOW);
+    else if (stack == &stack_wakeup)
+        locations[n++] = pseudo_number(job, PSEUDO_WAKEUP);
     else if (n == 0)
         locations[n++] = pseudo_number(job, PSEUDO_LOST);
     else if (stack->truncated)
         locations[n++] = pseudo_number(job, PSEUDO_TRUNCATED);
     *sample =
         (struct pprof_sample){.locations = locations, .values = copy->values, .n_locations = n};
-    return add_labels(job, sample, copy->record);
+    return add_labels(job, sample, copy);
 }
 
-/* ---- samples that look alike once some of their code is [unknown] ---- */
+/* ---- samples that look alike: of threads that wait at one place, or of code that is [unknown] ---- */
+
+static bool is_same_label(const struct pprof_label *a, const struct pprof_label *b)
+{
+    return strcmp(a->key, b->key) == 0 && a->number == b->number && !a->text == !b->text &&
+           (!a->text || strcmp(a->text, b->text) == 0);
+}
 
 static bool is_alike(const struct pprof_sample *a, const struct pprof_sample *b)
 {
-    return a->n_locations == b->n_locations && a->n_labels == b->n_labels &&
-           memcmp(a->locations, b->locations, a->n_locations * sizeof *a->locations) == 0 &&
-           (!a->n_labels || a->labels->number == b->labels->number);
+    if (a->n_locations != b->n_locations || a->n_labels != b->n_labels ||
+        memcmp(a->locations, b->locations, a->n_locations * sizeof *a->locations) != 0)
+        return false;
+    for (uint32_t i = 0; i < a->n_labels; i++)
+        if (!is_same_label(&a->labels[i], &b->labels[i]))
+            return false;
+    return true;
 }
 
 static size_t hash_sample(const struct pprof_sample *sample)
@@ -248,17 +354,32 @@ static int add_samples(struct job *job)
     }
     job->input->samples = samples;
     job->input->n_samples = job->n_copies;
-    return job->pseudo[PSEUDO_UNKNOWN] ? merge_alike(job, samples) : 0;
+    return job->pseudo[PSEUDO_UNKNOWN] || job->profile->current ? merge_alike(job, samples) : 0;
 }
 
 /* ---- names ---- */
 
+/* Location number i of those that need a name: frames, then places that are tags; 0: none. */
+static uint32_t id_to_name(const struct job *job, size_t i)
+{
+    if (i < job->n_used)
+        return job->used[i];
+    const uint64_t tag = job->copies[i - job->n_used].tag;
+    return job->profile->tag == TAG_PLACE && tag <= job->n_locations ? (uint32_t)tag : 0;
+}
+
+static bool has_no_name(uint32_t id)
+{
+    return id && !load_acquire(&location_get(id)->name); /* pairs with symbols.c */
+}
+
 static int name_locations(struct job *job)
 {
+    const size_t n_all = job->n_used + job->n_copies;
     size_t n = 0;
 
-    for (size_t i = 0; i < job->n_used; i++)
-        n += !load_acquire(&location_get(job->used[i])->name);
+    for (size_t i = 0; i < n_all; i++)
+        n += has_no_name(id_to_name(job, i));
     if (!n || !job->options->use_symbols)
         return 0;
 
@@ -268,9 +389,9 @@ static int name_locations(struct job *job)
         return 0; /* shown without names */
     uint32_t *ids = workspace_take_array(&work, n, sizeof *ids);
     size_t k = 0;
-    for (size_t i = 0; i < job->n_used && ids; i++)
-        if (k < n && !load_acquire(&location_get(job->used[i])->name))
-            ids[k++] = job->used[i];
+    for (size_t i = 0; i < n_all && ids; i++)
+        if (k < n && has_no_name(id_to_name(job, i)))
+            ids[k++] = id_to_name(job, i);
     if (ids)
         symbols_name(ids, k, &work);
     arena_unmap(work.base, work.size);
@@ -357,6 +478,23 @@ static const char *shown_name(struct job *job, const struct location *location)
     if (!job->options->use_symbols)
         return NULL;
     return name ? name : make_name(job, location);
+}
+
+/* Labels that are places become texts; without symbols, addresses. */
+static void name_tags(struct job *job)
+{
+    for (size_t i = 0; job->profile->tag == TAG_PLACE && i < job->input->n_samples; i++) {
+        const struct pprof_sample *sample = &job->input->samples[i];
+        if (sample->n_labels == 0)
+            continue;
+        struct pprof_label *label =
+            (struct pprof_label *)(uintptr_t)sample->labels; /* our own */
+        const struct location *location = location_get((uint32_t)label->number);
+        const char *name = shown_name(job, location);
+        label->text = name ? name : make_name(job, location);
+        label->number = 0;
+        label->unit = NULL;
+    }
 }
 
 static int add_locations(struct job *job)
@@ -469,6 +607,9 @@ static void add_drop_comments(struct job *job)
     }
     if (!sum)
         add_comment(job, "dropped: 0");
+    if (modules_n_refused())
+        add_commentf(job, "libraries beyond the first %d: %lu; their functions have no names",
+                     MODULES_MAX, modules_n_refused());
 }
 
 static int add_comments(struct job *job)
@@ -516,8 +657,10 @@ static size_t work_bytes(const struct profile *profile, size_t n_records)
         n_frames += record->stack->n_frames + 8u;
         n++;
     }
+    n_frames += n_current_max(profile) * 32;
+    n += n_current_max(profile);
     const size_t per_record = sizeof(struct copy) + 16 + 16 * 8 + sizeof(struct pprof_sample) +
-                              sizeof(struct pprof_label) + 16;
+                              LABELS_MAX * sizeof(struct pprof_label) + 16;
     const size_t per_location = 2 * sizeof(uint32_t) + sizeof(struct pprof_location) +
                                 sizeof(struct pprof_function) + sizeof(struct pprof_line) +
                                 4 * 2 * sizeof(uint32_t) + 16;
@@ -546,6 +689,7 @@ static int fill(struct job *job)
         (err = add_locations(job)) < 0)
         return err;
     fix_pseudo_numbers(job);
+    name_tags(job);
     return add_comments(job);
 }
 

@@ -36,8 +36,8 @@ size_t stack_keep(uintptr_t *pcs, size_t n, size_t max, bool *ret_truncated);
 /* Return addresses of the calling thread, innermost first, without frames of the agent: at most
  * `max` (<= STACK_DEPTH_MAX) in a buffer of max + STACK_OWN_FRAMES.  *ret_truncated says that
  * outer ones were left out.  Inlined, as each frame of our own costs a step of the walk. */
-static inline __attribute__((always_inline)) size_t stack_capture(uintptr_t *ret_pcs, size_t max,
-                                                                  bool *ret_truncated)
+static inline __attribute__((always_inline)) size_t
+stack_capture(uintptr_t *ret_pcs, size_t max, bool *ret_truncated)
 {
     const size_t n = likely(unwind_is_supported())
                          ? unwind_walk(unwind_here(), ret_pcs, max + STACK_OWN_FRAMES)

@@ -11,7 +11,7 @@
 static struct trie trie;
 static _Atomic size_t n_stacks;
 
-struct stack stack_overflow;
+struct stack stack_overflow, stack_wakeup;
 
 struct stack_key {
     struct trie_key key;
@@ -109,6 +109,11 @@ struct stack *stacktab_intern(const uintptr_t *pcs, size_t n, bool truncated)
     if (is_new)
         add_relaxed(&n_stacks, 1);
     return (struct stack *)item;
+}
+
+uint32_t stacktab_locate(uintptr_t address)
+{
+    return location_intern(address, module_at(address));
 }
 
 size_t stacktab_count(void)

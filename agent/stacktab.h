@@ -30,9 +30,14 @@ struct stack {
 };
 
 extern struct stack stack_overflow; /* stands for all stacks that did not fit; no frames */
+extern struct stack
+    stack_wakeup; /* stands for nobody's stack: the time to wake up; no frames */
 
 /* The one struct stack with these frames; they come from the caller's own stack. */
 struct stack *stacktab_intern(const uintptr_t *pcs, size_t n, bool truncated);
+
+/* The number of the location of one address, which is no return address; 0: no memory. */
+uint32_t stacktab_locate(uintptr_t address);
 
 size_t stacktab_count(void);
 

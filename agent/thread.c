@@ -1,6 +1,7 @@
 /* thread - see thread.h. */
 #include "agent/thread.h"
 
+#include "agent/contention.h"
 #include "agent/process.h"
 #include "agent/stack.h"
 #include "agent/trigger.h"
@@ -26,8 +27,11 @@ static struct thread *take_over(int tid)
         if (!thread)
             return NULL;
         int owner = load_relaxed(&thread->tid);
-        if (sys_tgkill(pid, owner, 0) < 0 && cas_acq_rel(&thread->tid, &owner, tid))
+        if (sys_tgkill(pid, owner, 0) < 0 && cas_acq_rel(&thread->tid, &owner, tid)) {
+            contention_abandon(thread, load_relaxed(&thread->pid) == pid);
+            store_relaxed(&thread->pid, pid);
             return thread;
+        }
         thread = thread->next;
     }
     store_release(&next_to_check, thread);
@@ -41,6 +45,7 @@ static struct thread *add_record(int tid)
     if (!thread)
         return NULL;
     store_relaxed(&thread->tid, tid);
+    store_relaxed(&thread->pid, process_pid());
     thread->shard = add_relaxed(&n_threads, 1) % THREAD_SHARDS;
     thread->next = load_acquire(&all_threads);
     while (!cas_acq_rel(&all_threads, &thread->next, thread)) /* publishes *thread */
@@ -58,9 +63,19 @@ struct thread *thread_record(void)
     return thread_self.record;
 }
 
+struct thread *thread_own_record(void)
+{
+    struct thread *thread = thread_self.record;
+
+    if (likely(thread && load_relaxed(&thread->pid) == process_pid()))
+        return thread;
+    thread_self.record = NULL;
+    return thread_record();
+}
+
 struct thread *thread_first(void)
 {
-    return load_acquire(&all_threads);
+    return load_acquire(&all_threads); /* pairs with add_record */
 }
 
 uint32_t thread_count(void)

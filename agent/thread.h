@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "agent/source.h"
+#include "agent/wait.h"
 #include "base/atomic.h"
 #include "base/compiler.h"
 
@@ -36,12 +37,15 @@ enum { THREAD_SHARDS = 8 };
 struct thread {
     struct thread *next; /* in the list of all; constant once published */
     _Atomic int tid;     /* the owner; a dead owner's record may be taken over */
-    uint32_t shard;      /* which of THREAD_SHARDS counters this thread adds to; constant */
+    _Atomic int
+        pid; /* and its process: a forked child finds the records of its parent's threads */
+    uint32_t shard; /* which of THREAD_SHARDS counters this thread adds to; constant */
     _Atomic int64_t
         held_bytes; /* of heap's total in use, not yet moved there; the owner writes */
-    _Atomic int64_t held_limit; /* it moves from here on; the owner writes */
+    _Atomic int64_t held_limit;         /* it moves from here on; the owner writes */
     _Atomic uint64_t n_kept[N_SOURCES]; /* the owner writes */
     _Atomic uint64_t n_dropped[N_SOURCES][N_DROPS];
+    struct thread_waits waits;
 };
 
 struct thread_self {
@@ -62,6 +66,9 @@ extern _Thread_local struct thread_self thread_self
 
 /* The calling thread's record; NULL when memory is out. */
 struct thread *thread_record(void);
+
+/* The same, and surely this process's: not the one that fork copied. */
+struct thread *thread_own_record(void);
 
 /* The list of all records, newest first. */
 struct thread *thread_first(void);

@@ -115,6 +115,10 @@ struct walk {
     const greg_t *regs;  /* of an interrupted instruction; NULL: not at one, or not known */
     bool is_exact;
     bool is_guessed; /* since a guess pc may be anything */
+    bool is_cut;     /* the copy ended */
+    uintptr_t copy_low,
+        copy_bytes;       /* which memory the stack is a copy of; 0 bytes: it is none */
+    uintptr_t copy_shift; /* from there to the copy */
 };
 
 /* ---- a miss: the object's tables ---- */
@@ -233,6 +237,10 @@ static COLD bool extend(struct walk *w, uintptr_t limit)
     const uintptr_t page_mask = ~(uintptr_t)(PAGE_BYTES - 1);
     uintptr_t high = (w->high + PAGE_BYTES - 1) & page_mask;
 
+    if (w->copy_bytes) {
+        w->is_cut = true;
+        return false;
+    }
     if (limit < w->high || limit - w->high > PROBE_BYTES_MAX)
         return false;
     for (; high < limit; high += PAGE_BYTES)
@@ -256,11 +264,19 @@ static inline __attribute__((no_sanitize("address", "thread"))) uintptr_t word_a
     return *(const volatile uintptr_t *)at;  // NOLINT
 }
 
+/* Addresses of the stack that was copied, as they stand in registers and frames, are those of the copy. */
+static inline uintptr_t relocated(const struct walk *w, uintptr_t value)
+{
+    return unlikely(value - w->copy_low < w->copy_bytes) ? value + w->copy_shift : value;
+}
+
 /* Begins on the stack around `sp`: the thread's own one, or the page there. */
 static bool enter_stack(struct walk *w, uintptr_t sp)
 {
     if (sp % sizeof(uintptr_t) != 0)
         return false;
+    if (w->copy_bytes)
+        return sp >= w->low && sp < w->high;
     if (likely(stack_is_own(sp))) {
         w->low = thread_self.stack_low;
         w->high = thread_self.stack_high;
@@ -297,7 +313,7 @@ static COLD bool step_by_guess(struct walk *w)
         return false;
     w->pc = word_at(w->bp + sizeof(uintptr_t));
     w->sp = w->bp + 2 * sizeof(uintptr_t);
-    w->bp = word_at(w->bp);
+    w->bp = relocated(w, word_at(w->bp));
     return w->pc >> (ADDRESS_BITS - 1) == 0;
 }
 
@@ -309,9 +325,9 @@ static COLD bool step_out_of_handler(struct walk *w)
         return false;
     w->regs = context->uc_mcontext.gregs;
     w->pc = word_at((uintptr_t)&w->regs[REG_RIP]);
-    w->bp = word_at((uintptr_t)&w->regs[REG_RBP]);
-    w->bx = word_at((uintptr_t)&w->regs[REG_RBX]);
-    w->sp = word_at((uintptr_t)&w->regs[REG_RSP]);
+    w->bp = relocated(w, word_at((uintptr_t)&w->regs[REG_RBP]));
+    w->bx = relocated(w, word_at((uintptr_t)&w->regs[REG_RBX]));
+    w->sp = relocated(w, word_at((uintptr_t)&w->regs[REG_RSP]));
     return enter_stack(w, w->sp);
 }
 
@@ -322,7 +338,9 @@ static COLD uintptr_t register_of(const struct walk *w, int reg)
         REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
     };
 
-    return w->regs && reg >= 0 && reg < 16 ? word_at((uintptr_t)&w->regs[order[reg]]) : 0;
+    return w->regs && reg >= 0 && reg < 16
+               ? relocated(w, word_at((uintptr_t)&w->regs[order[reg]]))
+               : 0;
 }
 
 /* The CFAs that are not register + offset; 0: cannot tell. */
@@ -337,7 +355,7 @@ static COLD uintptr_t rare_cfa(struct walk *w, struct cfi_rule rule)
     case CFI_SP_DEREF:
     case CFI_BP_DEREF:
         return at % sizeof(uintptr_t) == 0 && can_read(w, at)
-                   ? word_at(at) + (uintptr_t)cfi_outer(rule)
+                   ? relocated(w, word_at(at)) + (uintptr_t)cfi_outer(rule)
                    : 0;
     default: return 0; /* CFI_END, CFI_UNKNOWN */
     }
@@ -362,7 +380,7 @@ static uintptr_t slot_address(uintptr_t base, int slot)
 static void restore(struct walk *w, uintptr_t at, uintptr_t *ret_reg)
 {
     if (at % sizeof(uintptr_t) == 0 && can_read(w, at))
-        *ret_reg = word_at(at);
+        *ret_reg = relocated(w, word_at(at));
 }
 
 static inline __attribute__((always_inline)) bool step_to(struct walk *w, struct cfi_rule rule,
@@ -402,6 +420,16 @@ static inline bool step(struct walk *w)
     return is_done;
 }
 
+static inline __attribute__((always_inline)) size_t walk_on(struct walk *w, uintptr_t *ret_pcs,
+                                                            size_t max)
+{
+    size_t n = 0;
+
+    while (n < max && step(w) && w->pc != 0 && w->pc != UINTPTR_MAX)
+        ret_pcs[n++] = w->pc + w->is_exact;
+    return n;
+}
+
 size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max)
 {
     struct walk w = {
@@ -413,14 +441,36 @@ size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max)
         .regs = from.context ? from.context->uc_mcontext.gregs : NULL,
         .epoch_bits = epoch_bits_of(modules_epoch()),
     };
-    size_t n = 0;
 
     if (unlikely(!unwind_is_supported()))
         return 0;
     if (!enter_stack(&w, from.sp))
         return 0;
-    while (n < max && step(&w) && w.pc != 0 && w.pc != UINTPTR_MAX)
-        ret_pcs[n++] = w.pc + w.is_exact;
+    return walk_on(&w, ret_pcs, max);
+}
+
+/* What another thread's frames return to may be unloaded under our feet, so it counts as guessed. */
+size_t unwind_walk_copy(struct unwind_frame from, const struct unwind_copy *copy,
+                        uintptr_t *ret_pcs, size_t max, bool *ret_is_cut)
+{
+    struct walk w = {
+        .pc = from.pc,
+        .is_exact = from.is_exact,
+        .is_guessed = true,
+        .low = (uintptr_t)copy->data,
+        .high = (uintptr_t)copy->data + copy->size,
+        .copy_low = copy->low,
+        .copy_bytes = copy->size,
+        .copy_shift = (uintptr_t)copy->data - copy->low,
+        .epoch_bits = epoch_bits_of(modules_epoch()),
+    };
+
+    w.sp = relocated(&w, from.sp);
+    w.bp = relocated(&w, from.bp);
+    w.bx = relocated(&w, from.bx);
+    const size_t n =
+        unwind_is_supported() && enter_stack(&w, w.sp) ? walk_on(&w, ret_pcs, max) : 0;
+    *ret_is_cut = w.is_cut;
     return n;
 }
 
@@ -437,6 +487,14 @@ size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max)
     (void)ret_pcs;
     (void)max;
     return 0;
+}
+
+size_t unwind_walk_copy(struct unwind_frame from, const struct unwind_copy *copy,
+                        uintptr_t *ret_pcs, size_t max, bool *ret_is_cut)
+{
+    (void)copy;
+    *ret_is_cut = false;
+    return unwind_walk(from, ret_pcs, max);
 }
 
 #endif

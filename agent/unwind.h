@@ -4,6 +4,9 @@
  * A warm frame is one look-up and two or three loads; a cold one interprets the frame's table entry.
  * Code without tables (JIT) is passed by frame pointers, as far as they are plausible.
  *
+ * A stack that belongs to another thread is walked in a copy (unwind_walk_copy): the addresses in it that lie
+ * in the original are taken for those in the copy.
+ *
  * Only memory that is known to be readable is read: the thread's own stack (stack_is_own), what the kernel
  * confirms of another, and tables inside segments of a loaded object.  Every caller's frame
  * lies above its callee's, except across signal frames and the agent's own stack_switch.
@@ -34,6 +37,16 @@ bool unwind_is_supported(void);
  * of either: it may be a function's first, or follow a call.  Ends after `max`, at the outermost frame, or where it cannot go
  * on.  With the guard up (thread.h). */
 size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max);
+
+/* The same on a copy of a stack: of another thread's, which stood at `from` when it was made. */
+struct unwind_copy {
+    const char *data; /* aligned to 8 */
+    uintptr_t low;    /* where the original begins */
+    size_t size;
+};
+/* *ret_is_cut: the walk came to the end of the copy. */
+size_t unwind_walk_copy(struct unwind_frame from, const struct unwind_copy *copy,
+                        uintptr_t *ret_pcs, size_t max, bool *ret_is_cut);
 
 #if !defined(__x86_64__)
 

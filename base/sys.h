@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/utsname.h>
 #include <time.h>
 
@@ -178,6 +179,12 @@ static inline int sys_nanosleep_ns(long ns)
     const struct timespec time = {ns / 1000000000, ns % 1000000000};
 
     return (int)SYS_CALL(SYS_nanosleep, &time, NULL);
+}
+/* Copies memory of this very process that may be unreadable, up to `n` pieces of it.  Bytes copied. */
+static inline ssize_t sys_copy_memory(int pid, const struct iovec *to, const struct iovec *from,
+                                      size_t n)
+{
+    return SYS_CALL(SYS_process_vm_readv, pid, to, 1, from, n, 0);
 }
 static inline int sys_uname(struct utsname *ret_system)
 {

@@ -3,6 +3,7 @@
 #include "cprof.h"
 
 #include "agent/agent.h"
+#include "agent/contention.h"
 #include "agent/process.h"
 #include "agent/trigger.h"
 #include "base/compiler.h"
@@ -20,4 +21,19 @@ EXPORT int cprof_snapshot(void)
         return EPERM;
     trigger_snapshot();
     return 0;
+}
+
+EXPORT uint64_t cprof_set_block_rate(uint64_t rate_ns)
+{
+    return agent_is_active() ? contention_set_block_rate(rate_ns) : 0;
+}
+
+EXPORT uint64_t cprof_set_mutex_rate(uint64_t rate_ns)
+{
+    return agent_is_active() ? contention_set_mutex_rate(rate_ns) : 0;
+}
+
+EXPORT uint64_t cprof_set_mutex_fraction(uint64_t n)
+{
+    return agent_is_active() ? contention_set_mutex_fraction(n) : 0;
 }

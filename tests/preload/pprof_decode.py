@@ -472,4 +472,7 @@ EXPECTED_TYPES = {
     "allocs": ([("alloc_objects", "count"), ("alloc_space", "bytes"), ("inuse_objects", "count"),
                 ("inuse_space", "bytes")], ("space", "bytes"), "alloc_space"),
     "heap_peak": ([("inuse_objects", "count"), ("inuse_space", "bytes")], ("space", "bytes"), ""),
+    "mutex": ([("contentions", "count"), ("delay", "nanoseconds")], ("contentions", "count"), ""),
+    "block": ([("contentions", "count"), ("delay", "nanoseconds")], ("contentions", "count"), ""),
+    "threadcreate": ([("threadcreate", "count")], ("threadcreate", "count"), ""),
 }

@@ -50,7 +50,7 @@ class EveryFile(harness.PreloadTest):
     def test_of_heap_allocs_and_heap_peak_exists_with_one_snapshot_number(self):
         for what in ("known", "truth", "c++", "default rate"):
             files = self.runs[what].files()
-            self.assertEqual({file.profile for file in files}, {"heap", "allocs", "heap_peak"}, what)
+            self.assertLessEqual({"heap", "allocs", "heap_peak"}, {file.profile for file in files}, what)
             self.assertEqual({file.number for file in files}, {1}, what)
         numbers = {(file.profile, file.number) for file in self.runs["two snapshots"].files()}
         self.assertIn(("heap", 1), numbers)

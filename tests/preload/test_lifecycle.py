@@ -92,8 +92,8 @@ class Exit(harness.PreloadTest):
                 run = preload("exit_during_snapshots", how, CPROF_HEAP_RATE=1)
                 self.assertEqual((run.status, run.stderr), (5, b""), (how, i))
                 last = max(file.number for file, _ in run.check_all())  # a temporary file that is left fails here
-                self.assertEqual({file.profile for file in run.files() if file.number == last},
-                                 {"heap", "allocs", "heap_peak"}, (how, i))
+                self.assertLessEqual({"heap", "allocs", "heap_peak", "threadcreate"},
+                                     {file.profile for file in run.files() if file.number == last}, (how, i))
                 self.assertEqual(run.profile("heap").count("kept_by_atexit", "inuse_space"), 1234, (how, i))
 
     def test_without_out_serves_what_was_asked_for_and_cuts_nothing_off(self):
@@ -101,8 +101,8 @@ class Exit(harness.PreloadTest):
             run = preload("exit_during_snapshots", "api", out=False, CPROF_HEAP_RATE=1)
             self.assertEqual((run.status, run.stderr), (5, b""), i)
             last = max(file.number for file, _ in run.check_all(run.directory))
-            self.assertEqual({file.profile for file in run.files(run.directory) if file.number == last},
-                             {"heap", "allocs", "heap_peak"}, i)
+            self.assertLessEqual({"heap", "allocs", "heap_peak", "threadcreate"},
+                                 {file.profile for file in run.files(run.directory) if file.number == last}, i)
 
     def test_without_out_leaves_no_file(self):
         run = self.assert_ok(preload("known", out=False, CPROF_HEAP_RATE=1))

@@ -10,7 +10,11 @@ static void handler(int signo)
 
 static const char *name_of(sighandler_t h)
 {
-    return h == SIG_DFL ? "SIG_DFL" : h == SIG_IGN ? "SIG_IGN" : h == handler ? "own" : h == SIG_ERR ? "SIG_ERR" : "?";
+    return h == SIG_DFL   ? "SIG_DFL"
+           : h == SIG_IGN ? "SIG_IGN"
+           : h == handler ? "own"
+           : h == SIG_ERR ? "SIG_ERR"
+                          : "?";
 }
 
 /* A child that has brought a handler and then goes back to the default dies of the signal. */
@@ -36,7 +40,10 @@ static int interrupted_errno(void)
     check(pipe(fds) == 0, "pipe");
     siginterrupt(SIGALRM, 1);
     signal(SIGALRM, handler);
-    struct itimerval once = { { 0, 0 }, { 0, 20000 } };
+    struct itimerval once = {
+        {0, 0    },
+        {0, 20000}
+    };
     setitimer(ITIMER_REAL, &once, NULL);
     return read(fds[0], &c, 1) < 0 ? errno : 0;
 }

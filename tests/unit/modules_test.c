@@ -246,17 +246,17 @@ TEST_ALONE(a_full_table_takes_no_memory_and_says_so_once_for_each_library)
         unload(handle);
     }
     CHECK_INT(modules_count(), MODULES_MAX, "modules");
-    CHECK_INT(thread_sum_dropped(DROP_MODULES), 0, "dropped");
+    CHECK_INT(modules_n_refused(), 0, "dropped");
     const uintptr_t pc = load(path, &handle);
     modules_find(pc);
     const size_t used = arena_used_bytes();
     for (int i = 0; i < 1000; i++)
         CHECK(!modules_find(pc));
     CHECK_INT(arena_used_bytes(), used, "memory");
-    CHECK_INT(thread_sum_dropped(DROP_MODULES), 1, "dropped");
+    CHECK_INT(modules_n_refused(), 1, "dropped");
     CHECK(!modules_find((uintptr_t)a_function));
     CHECK(!modules_find(pc));
-    CHECK_INT(thread_sum_dropped(DROP_MODULES), 2, "dropped");
+    CHECK_INT(modules_n_refused(), 2, "dropped");
 }
 
 /* ---- threads ---- */

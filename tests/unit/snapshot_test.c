@@ -1,5 +1,8 @@
 #include "agent/snapshot.h"
 
+#include "agent/contention.h"
+#include "agent/threadcreate.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <gnu/libc-version.h>
@@ -349,6 +352,13 @@ TEST_ALONE(all_profiles_can_be_taken)
     set_up();
     thread_self.random = sampler_seed();
     allocate_one((void *)0x10000);
+    contention_init(1, 1, 0);
+    contention_on_release(1000);
+    struct contention wait;
+    contention_begin(&wait, WAIT_JOIN, NULL);
+    contention_end(&wait, CONTENTION_GOT_IT);
+    threadcreate_init(true);
+    threadcreate_count((const void *)(uintptr_t)set_up);
     for (size_t i = 0; i < n_profiles; i++) {
         struct snapshot snapshot;
         CHECK_INT(snapshot_take(&snapshot, &profiles[i], &with_symbols), 0, profiles[i].name);

@@ -1,0 +1,544 @@
+/* contention - see contention.h. */
+#include "agent/contention.h"
+
+#include <errno.h>
+
+#include "agent/process.h"
+#include "agent/sample.h"
+#include "agent/sampler.h"
+#include "agent/stack.h"
+#include "agent/thread.h"
+#include "base/clock.h"
+#include "base/sys.h"
+#include "base/text.h"
+
+_Atomic bool contention_is_on;
+
+static _Atomic uint64_t block_rate, mutex_rate, mutex_fraction;
+
+enum { COUNT_UNITS, DELAY_NS }; /* of a shard */
+
+static int64_t now_ns(void)
+{
+    return (int64_t)clock_mono_ns();
+}
+
+static bool mutex_is_on(void)
+{
+    return load_relaxed(&mutex_rate) || load_relaxed(&mutex_fraction);
+}
+
+/* ---- sampling ---- */
+
+struct weight {
+    uint64_t units, ns;
+};
+
+static double uniform(struct thread *thread)
+{
+    if (thread->waits.random == 0)
+        thread->waits.random = sampler_seed();
+    return sampler_uniform(&thread->waits.random);
+}
+
+static const struct weight NOT_KEPT = {0, 0};
+
+static struct weight weigh_by_rate(struct thread *thread, uint64_t rate, uint64_t ns)
+{
+    if (ns >= rate)
+        return rate ? (struct weight){CONTENTION_UNIT, ns} : NOT_KEPT;
+    if (uniform(thread) * (double)rate > (double)ns)
+        return NOT_KEPT;
+    const double times = (double)rate / (double)ns;
+    return (struct weight){(uint64_t)(times * CONTENTION_UNIT + 0.5), rate};
+}
+
+static struct weight weigh_by_fraction(struct thread *thread, uint64_t n, uint64_t ns)
+{
+    return uniform(thread) * (double)n <= 1 ? (struct weight){n * CONTENTION_UNIT, n * ns}
+                                            : NOT_KEPT;
+}
+
+static struct weight weigh_mutex(struct thread *thread, int64_t charge_ns)
+{
+    const uint64_t n = load_relaxed(&mutex_fraction);
+
+    if (charge_ns <= 0)
+        return NOT_KEPT;
+    return n ? weigh_by_fraction(thread, n, (uint64_t)charge_ns)
+             : weigh_by_rate(thread, load_relaxed(&mutex_rate), (uint64_t)charge_ns);
+}
+
+/* A wait that the clock does not see lasted 1 ns. */
+static struct weight weigh_block(struct thread *thread, int64_t delay_ns)
+{
+    return weigh_by_rate(thread, load_relaxed(&block_rate),
+                         delay_ns > 0 ? (uint64_t)delay_ns : 1);
+}
+
+/* True: this thread may take another stack now. */
+static bool spend(struct wait_budget *budget, int64_t now, uint64_t rate)
+{
+    enum { SECOND_NS = 1000000000, STACKS_PER_SECOND = 1000 };
+
+    if (rate == 1)
+        return true;
+    if (budget->next_ns > now)
+        return false;
+    if (budget->next_ns < now - SECOND_NS)
+        budget->next_ns = now - SECOND_NS;
+    budget->next_ns += SECOND_NS / STACKS_PER_SECOND;
+    return true;
+}
+
+static void carry(struct wait_budget *budget, struct weight weight)
+{
+    store_relaxed(&budget->carried_units, load_relaxed(&budget->carried_units) + weight.units);
+    store_relaxed(&budget->carried_ns, load_relaxed(&budget->carried_ns) + weight.ns);
+}
+
+static struct weight take_carried(struct wait_budget *budget, struct weight weight)
+{
+    weight.units += load_relaxed(&budget->carried_units);
+    weight.ns += load_relaxed(&budget->carried_ns);
+    store_relaxed(&budget->carried_units, 0);
+    store_relaxed(&budget->carried_ns, 0);
+    return weight;
+}
+
+/* ---- recording ---- */
+
+static void count(struct record *record, struct weight weight)
+{
+    struct shard *shard = record_shard(record);
+
+    add_counter(&shard->values[COUNT_UNITS], weight.units);
+    add_counter(&shard->values[DELAY_NS], weight.ns);
+}
+
+/* A release and a wait that end with the same stack, either of which may be missing (0 units). */
+struct event {
+    struct sample sample;
+    struct weight mutex, block;
+    uint64_t block_tag;
+};
+
+static void use_event(struct sample *sample, struct stack *stack)
+{
+    const struct event *event = (const void *)sample;
+
+    if (event->mutex.units)
+        count(sample_record(SOURCE_MUTEX, stack, 0), event->mutex);
+    if (event->block.units)
+        count(sample_record(SOURCE_BLOCK, stack, event->block_tag), event->block);
+}
+
+/* What the budget refuses is carried; what it grants takes along what was carried. */
+static struct weight settle(struct wait_budget *budget, struct weight weight, int64_t now,
+                            uint64_t rate)
+{
+    if (!weight.units)
+        return NOT_KEPT;
+    if (spend(budget, now, rate))
+        return take_carried(budget, weight);
+    carry(budget, weight);
+    return NOT_KEPT;
+}
+
+static void record_event(struct thread *thread, struct event *event, int64_t now)
+{
+    struct thread_waits *waits = &thread->waits;
+
+    event->mutex = settle(&waits->mutex, event->mutex, now, load_relaxed(&mutex_rate));
+    event->block = settle(&waits->block, event->block, now, load_relaxed(&block_rate));
+    if (!event->mutex.units && !event->block.units)
+        return;
+    event->sample.use = use_event;
+    event->sample.source = event->block.units ? SOURCE_BLOCK : SOURCE_MUTEX;
+    if (!sample_take(&event->sample)) {
+        carry(&waits->mutex, event->mutex);
+        carry(&waits->block, event->block);
+    }
+}
+
+/* ---- the stack of a lock's waiter, before it waits ---- */
+
+struct early {
+    struct sample sample;
+    struct stack *stack;
+};
+
+static void use_early(struct sample *sample, struct stack *stack)
+{
+    ((struct early *)(void *)sample)->stack = stack;
+}
+
+static struct stack *take_early(struct thread *thread, int64_t now)
+{
+    struct early early = {
+        .sample = {.source = SOURCE_BLOCK, .use = use_early}
+    };
+    const uint64_t rate = load_relaxed(&block_rate);
+
+    if (rate == 0 || !spend(&thread->waits.block, now, rate))
+        return NULL;
+    sample_take(&early.sample);
+    return early.stack;
+}
+
+static void record_early(struct contention *wait, struct weight weight)
+{
+    struct wait_budget *budget = &wait->thread->waits.block;
+
+    if (wait->stack)
+        count(sample_record(SOURCE_BLOCK, wait->stack, wait->kind + 1u),
+              take_carried(budget, weight));
+    else
+        carry(budget, weight);
+}
+
+/* ---- waits in progress ---- */
+
+static void forget(struct thread *thread, struct wait *wait, int64_t now,
+                   enum contention_result result)
+{
+    int64_t nobodys_ns = 0;
+
+    if (wait->lock)
+        holders_leave(wait->lock, wait->term_ns, now, result != CONTENTION_GAVE_UP,
+                      &nobodys_ns);
+    wait->lock = NULL;
+    if (nobodys_ns)
+        store_relaxed(&thread->waits.wakeup_ns,
+                      load_relaxed(&thread->waits.wakeup_ns) + nobodys_ns);
+    store_release(&wait->seq, load_relaxed(&wait->seq) + 1); /* pairs with read_wait */
+}
+
+/* Drops waits that were left behind, down to the first `n`. */
+static void unwind_to(struct thread *thread, uint32_t n, int64_t now)
+{
+    while (thread->waits.n > n)
+        forget(thread, &thread->waits.waits[--thread->waits.n], now, CONTENTION_GAVE_UP);
+}
+
+/* A siglongjmp may have left waits behind: their frames are not above this one any more.  On an alternate
+ * signal stack addresses say nothing. */
+static void drop_stale(struct thread *thread, uintptr_t sp, int64_t now)
+{
+    stack_t alternate;
+
+    while (thread->waits.n) {
+        const struct wait *top = &thread->waits.waits[thread->waits.n - 1];
+        if (sp < load_relaxed(&top->sp) || sys_sigaltstack(NULL, &alternate) < 0 ||
+            alternate.ss_flags & SS_ONSTACK)
+            return;
+        unwind_to(thread, thread->waits.n - 1, now);
+    }
+}
+
+static void follow(struct contention *wait, struct wait *shown, const volatile void *lock)
+{
+    int64_t nobodys_ns = 0;
+
+    shown->lock = NULL;
+    if (!lock || !mutex_is_on())
+        return;
+    shown->term_ns = holders_enter(lock, wait->start_ns, &nobodys_ns);
+    if (shown->term_ns < 0)
+        thread_count_drop(SOURCE_MUTEX, DROP_BUCKET);
+    else
+        shown->lock = lock;
+    if (nobodys_ns)
+        store_relaxed(&wait->thread->waits.wakeup_ns,
+                      load_relaxed(&wait->thread->waits.wakeup_ns) + nobodys_ns);
+}
+
+static void show(const struct contention *wait, struct wait *shown,
+                 const struct unwind_frame *from)
+{
+    store_relaxed(&shown->kind, wait->kind);
+    store_relaxed(&shown->start_ns, wait->start_ns);
+    store_relaxed(&shown->pc, from->pc);
+    store_relaxed(&shown->sp, from->sp);
+    store_relaxed(&shown->bp, from->bp);
+    store_relaxed(&shown->bx, from->bx);
+    store_release(&shown->seq, load_relaxed(&shown->seq) + 1); /* pairs with read_wait */
+}
+
+/* ---- what the wrappers report ---- */
+
+void contention_begin_at(struct contention *wait, enum wait_kind kind,
+                         const volatile void *lock, const struct unwind_frame *from)
+{
+    const int saved_errno = errno;
+    struct thread *thread = thread_own_record();
+
+    if (!thread)
+        return;
+    const int64_t now = now_ns();
+    *wait = (struct contention){
+        .start_ns = now, .thread = thread, .place = WAITS_NESTED, .kind = kind};
+    drop_stale(thread, from->sp, now);
+    if (thread->waits.n < WAITS_NESTED) {
+        wait->place = thread->waits.n;
+        struct wait *shown = &thread->waits.waits[wait->place];
+        show(wait, shown, from);
+        thread->waits.n++;
+        if (lock)
+            wait->stack = take_early(thread, now);
+        follow(wait, shown, lock);
+    }
+    errno = saved_errno;
+}
+
+static void end_shown(struct contention *wait, enum contention_result result, int64_t now)
+{
+    struct thread *thread = wait->thread;
+
+    if (wait->place >= WAITS_NESTED)
+        return;
+    unwind_to(thread, wait->place + 1, now);
+    if (thread->waits.n == wait->place + 1) {
+        thread->waits.n--;
+        forget(thread, &thread->waits.waits[wait->place], now, result);
+    }
+}
+
+void contention_end_of(struct contention *wait, enum contention_result result)
+{
+    const int saved_errno = errno;
+    const bool is_lock = wait->kind == WAIT_MUTEX || wait->kind == WAIT_RWLOCK;
+    const int64_t now = now_ns();
+    struct event event = {.block_tag = wait->kind + 1u};
+
+    end_shown(wait, result, now);
+    event.mutex = weigh_mutex(wait->thread, wait->charge_ns);
+    if (result != CONTENTION_FAILED)
+        event.block = weigh_block(wait->thread, now - wait->start_ns);
+    if (!is_lock)
+        record_event(wait->thread, &event, now);
+    else if (event.block.units)
+        record_early(wait, event.block);
+    errno = saved_errno;
+}
+
+int64_t contention_charge(const volatile void *lock)
+{
+    return mutex_is_on() ? holders_release(lock, now_ns()) : 0;
+}
+
+void contention_on_release(int64_t charge_ns)
+{
+    const int saved_errno = errno;
+    struct thread *thread = charge_ns > 0 ? thread_own_record() : NULL;
+    struct event event = {0};
+
+    if (thread) {
+        event.mutex = weigh_mutex(thread, charge_ns);
+        if (event.mutex.units)
+            record_event(thread, &event, now_ns());
+    }
+    errno = saved_errno;
+}
+
+int contention_tid(void)
+{
+    const struct thread *thread = thread_own_record();
+
+    return thread ? load_relaxed(&thread->tid) : sys_gettid();
+}
+
+void contention_abandon(struct thread *thread, bool is_same_process)
+{
+    for (size_t i = 0; i < WAITS_NESTED && !is_same_process; i++)
+        thread->waits.waits[i].lock = NULL; /* after fork the buckets start anew */
+    unwind_to(thread, 0, now_ns());
+}
+
+/* ---- control ---- */
+
+static void update(void)
+{
+    store_relaxed(&contention_is_on, load_relaxed(&block_rate) || mutex_is_on());
+}
+
+void contention_init(uint64_t block_rate_ns, uint64_t mutex_rate_ns, uint64_t fraction)
+{
+    store_relaxed(&block_rate, block_rate_ns);
+    store_relaxed(&mutex_rate, mutex_rate_ns);
+    store_relaxed(&mutex_fraction, fraction);
+    update();
+}
+
+static uint64_t set(_Atomic uint64_t *setting, uint64_t value)
+{
+    const uint64_t previous = swap_acq_rel(setting, value);
+
+    update();
+    return previous;
+}
+
+uint64_t contention_set_block_rate(uint64_t rate_ns)
+{
+    return set(&block_rate, rate_ns);
+}
+
+uint64_t contention_set_mutex_rate(uint64_t rate_ns)
+{
+    return set(&mutex_rate, rate_ns);
+}
+
+uint64_t contention_set_mutex_fraction(uint64_t n)
+{
+    return set(&mutex_fraction, n);
+}
+
+/* ---- the profiles ---- */
+
+uint64_t mutex_period(void)
+{
+    return 1;
+}
+
+static void sum_shard(struct shard *shard, void *arg)
+{
+    struct weight *sum = arg;
+
+    sum->units += load_relaxed(&shard->values[COUNT_UNITS]);
+    sum->ns += load_relaxed(&shard->values[DELAY_NS]);
+}
+
+void mutex_read(struct record *record, int64_t *ret_values)
+{
+    struct weight sum = {0};
+
+    record_each_shard(record, sum_shard, &sum);
+    ret_values[0] = (int64_t)((sum.units + CONTENTION_UNIT / 2) / CONTENTION_UNIT);
+    ret_values[1] = (int64_t)sum.ns;
+}
+
+const char *block_tag_text(uint64_t tag)
+{
+#define WAIT_TEXT(kind, text) text,
+    static const char *const texts[] = {WAIT_KINDS(WAIT_TEXT)};
+#undef WAIT_TEXT
+
+    return tag >= 1 && tag <= N_WAIT_KINDS ? texts[tag - 1] : NULL;
+}
+
+/* What was kept and still looks for a stack. */
+static struct weight sum_carried(size_t budget_offset)
+{
+    struct weight sum = {0};
+
+    for (struct thread *t = thread_first(); t; t = t->next) {
+        const struct wait_budget *budget =
+            (const void *)((const char *)&t->waits + budget_offset);
+        sum.units += load_relaxed(&budget->carried_units);
+        sum.ns += load_relaxed(&budget->carried_ns);
+    }
+    return sum;
+}
+
+static void comment(void (*add)(void *arg, const char *line), void *arg, const char *name,
+                    uint64_t rate, size_t budget_offset)
+{
+    const struct weight carried = sum_carried(budget_offset);
+    char buffer[160];
+    struct text line;
+
+    text_init(&line, buffer, sizeof buffer);
+    text_addf(&line, "%s rate: %lu ns", name, rate);
+    add(arg, buffer);
+    if (!carried.ns)
+        return;
+    text_init(&line, buffer, sizeof buffer);
+    text_addf(&line, "over 1000 stacks a second in a thread, not shown yet: %lu events, %lu ns",
+              (carried.units + CONTENTION_UNIT / 2) / CONTENTION_UNIT, carried.ns);
+    add(arg, buffer);
+}
+
+void mutex_comment(void (*add)(void *arg, const char *line), void *arg)
+{
+    char buffer[64];
+    struct text line;
+
+    comment(add, arg, "mutex", load_relaxed(&mutex_rate), offsetof(struct thread_waits, mutex));
+    if (!load_relaxed(&mutex_fraction))
+        return;
+    text_init(&line, buffer, sizeof buffer);
+    text_addf(&line, "mutex fraction: 1 of %lu", load_relaxed(&mutex_fraction));
+    add(arg, buffer);
+}
+
+void block_comment(void (*add)(void *arg, const char *line), void *arg)
+{
+    comment(add, arg, "block", load_relaxed(&block_rate), offsetof(struct thread_waits, block));
+}
+
+/* ---- what a snapshot sees of the moment ---- */
+
+void mutex_current(const struct profile_current *current)
+{
+    int64_t values[2] = {0, 0};
+
+    for (struct thread *t = thread_first(); t; t = t->next)
+        values[1] += load_relaxed(&t->waits.wakeup_ns);
+    if (values[1] > 0)
+        current->add(current,
+                     &(struct profile_sample){.stack = &stack_wakeup, .values = values});
+}
+
+/* False: it is over, or was never one. */
+static bool read_wait(const struct wait *wait, struct unwind_frame *ret_from,
+                      uint32_t *ret_kind, int64_t *ret_start_ns, uint32_t *ret_seq)
+{
+    *ret_seq = load_acquire(&wait->seq); /* pairs with show, forget */
+    *ret_kind = load_relaxed(&wait->kind);
+    *ret_start_ns = load_relaxed(&wait->start_ns);
+    *ret_from = (struct unwind_frame){
+        .pc = load_relaxed(&wait->pc),
+        .sp = load_relaxed(&wait->sp),
+        .bp = load_relaxed(&wait->bp),
+        .bx = load_relaxed(&wait->bx),
+        .is_exact = true,
+    };
+    atomic_thread_fence(memory_order_acquire);
+    return *ret_seq % 2 == 1 && load_relaxed(&wait->seq) == *ret_seq;
+}
+
+static void add_wait(const struct profile_current *current, const struct thread *thread,
+                     const struct wait *wait)
+{
+    struct unwind_frame from;
+    uint32_t kind, seq;
+    int64_t start_ns;
+
+    if (!read_wait(wait, &from, &kind, &start_ns, &seq))
+        return;
+    struct stack *stack = sample_stack_of(&from, &wait->seq, seq);
+    if (!stack)
+        return;
+    int64_t values[2] = {1, now_ns() - start_ns};
+    current->add(current, &(struct profile_sample){
+                              .stack = stack,
+                              .tag = kind + 1,
+                              .values = values,
+                              .state = "waiting",
+                              .tid = load_relaxed(&thread->tid),
+                          });
+}
+
+void block_current(const struct profile_current *current)
+{
+    const int pid = process_pid();
+
+    if (!load_relaxed(&block_rate))
+        return;
+    for (struct thread *t = thread_first(); t; t = t->next) {
+        if (load_relaxed(&t->pid) != pid || sys_tgkill(pid, load_relaxed(&t->tid), 0) < 0)
+            continue;
+        for (size_t i = 0; i < WAITS_NESTED; i++)
+            add_wait(current, t, &t->waits.waits[i]);
+    }
+}

@@ -1,0 +1,118 @@
+/* contention - the mutex and block profiles: who holds, who waits.
+ *
+ * A wrapper that is about to wait calls contention_begin(), then the real function, then contention_end().
+ * Block charges the waiting time to the stack that waited.  Mutex charges it to the stack whose unlock
+ * ended it: the wrapper of an unlock asks holders.h what is due, unlocks, and gives that to
+ * contention_on_release().  What is due to nobody (the time between the release and being awake) is shown
+ * as [wakeup], so that at rate 1 both profiles add up to the same.
+ *
+ * Sampling: an event of d ns is kept when d >= rate, else with the probability d / rate, and then counts as
+ * rate / d events of `rate` ns in sum: unbiased in count and delay (Poisson sampling, Horvitz and Thompson
+ * 1952).  With a mutex fraction n it is one of n.  A thread gives at most 1000 stacks a second
+ * to each profile, but for rate 1; the weight of the others is carried on to its next one.
+ *
+ * No stack is taken while the program holds the lock that is waited for: the stack of a lock's waiter is taken
+ * before it waits, that of the holder after the release.  A condition's waiter holds its mutex before and
+ * after: there it is taken after, and only when it is kept.
+ *
+ * Waits in progress are found through the thread records and unwound from outside at the snapshot.
+ *
+ * Any thread, signal-safe; errno is kept. */
+#ifndef CPROF_AGENT_CONTENTION_H
+#define CPROF_AGENT_CONTENTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/holders.h"
+#include "agent/profile.h"
+#include "agent/unwind.h"
+#include "agent/wait.h"
+#include "base/atomic.h"
+#include "base/compiler.h"
+
+enum { CONTENTION_UNIT = 4096 }; /* one event; counts have fractions */
+
+/* ---- what the wrappers report ---- */
+
+/* One call that waits, on the stack of its wrapper. */
+struct contention {
+    int64_t start_ns;    /* 0: not measured */
+    int64_t charge_ns;   /* a condition's: for releasing its mutex */
+    struct stack *stack; /* of a lock's waiter; NULL: not taken */
+    struct thread *thread;
+    uint32_t place; /* in the thread's waits; WAITS_NESTED: none */
+    enum wait_kind kind;
+};
+
+enum contention_result {
+    CONTENTION_GOT_IT,
+    CONTENTION_GAVE_UP, /* timed out, or left by cancellation: it has waited */
+    CONTENTION_FAILED,  /* returned at once: no event */
+};
+
+/* Is any of the two profiles on? */
+HIDDEN extern _Atomic bool contention_is_on;
+
+/* `lock`: whose holder is to be charged; NULL: nobody. */
+void contention_begin_at(struct contention *wait, enum wait_kind kind,
+                         const volatile void *lock, const struct unwind_frame *from);
+void contention_end_of(struct contention *wait, enum contention_result result);
+
+/* Inlined: the stack of a wait in progress is found from the wrapper's frame. */
+static inline __attribute__((always_inline)) void
+contention_begin(struct contention *wait, enum wait_kind kind, const volatile void *lock)
+{
+    const struct unwind_frame from = unwind_here();
+
+    wait->start_ns = 0;
+    if (load_relaxed(&contention_is_on))
+        contention_begin_at(wait, kind, lock, &from);
+}
+
+static inline void contention_end(struct contention *wait, enum contention_result result)
+{
+    if (wait->start_ns)
+        contention_end_of(wait, result);
+}
+
+/* `lock` is about to be released: what its holder owes. */
+static inline bool contention_is_awaited(const volatile void *lock)
+{
+    return load_relaxed(&contention_is_on) && holders_is_awaited(lock);
+}
+int64_t contention_charge(const volatile void *lock);
+/* And now it is released; `charge_ns` may be 0. */
+void contention_on_release(int64_t charge_ns);
+
+/* The calling thread's number as the kernel gives it. */
+int contention_tid(void);
+
+/* The owner of a thread record is gone and did not end its waits; false: it was a thread of a parent process. */
+void contention_abandon(struct thread *thread, bool is_same_process);
+
+/* ---- control ---- */
+
+/* Once, from the constructor. */
+void contention_init(uint64_t block_rate_ns, uint64_t mutex_rate_ns, uint64_t mutex_fraction);
+
+/* Mean ns of waiting per sample; 1: every event, 0: off, what was recorded stays.  Return the previous one. */
+uint64_t contention_set_block_rate(uint64_t rate_ns);
+uint64_t contention_set_mutex_rate(uint64_t rate_ns);
+/* One of `n` releases instead; 0: the rate is in force. */
+uint64_t contention_set_mutex_fraction(uint64_t n);
+
+/* ---- the profiles (profiles.def) ---- */
+
+uint64_t mutex_period(void);
+void mutex_read(struct record *record, int64_t *ret_values);
+void mutex_comment(void (*add)(void *arg, const char *line), void *arg);
+void mutex_current(const struct profile_current *current);
+#define block_period mutex_period
+#define block_read   mutex_read
+void block_comment(void (*add)(void *arg, const char *line), void *arg);
+void block_current(const struct profile_current *current);
+const char *block_tag_text(uint64_t tag);
+
+#endif

@@ -1,0 +1,55 @@
+/* syscall - libc's syscall(), by which Rust, C++20 and others wait on futexes themselves.
+ *
+ * A futex operation that waits goes to futex.c with the same arguments.  Everything else jumps on with all
+ * registers and the stack as they came: a vfork or clone through here returns twice to its caller, not to us. */
+#include <asm/unistd.h>
+
+        .section .note.GNU-stack, "", %progbits
+        .text
+        .globl  syscall
+        .type   syscall, %function
+
+#if defined(__x86_64__)
+
+        .p2align 4
+syscall:                                /* number: rdi, futex: rsi, operation: rdx */
+        .cfi_startproc
+        cmp     $__NR_futex, %rdi
+        je      1f
+        cmp     $449, %rdi              /* futex_waitv */
+        je      futex_wait
+0:      jmp     *real_slot_syscall(%rip)
+1:      mov     %edx, %eax
+        and     $~0x180, %eax           /* without FUTEX_PRIVATE_FLAG, FUTEX_CLOCK_REALTIME */
+        cmp     $13, %eax
+        ja      0b
+        mov     $0x2a41, %r11d          /* WAIT 0, LOCK_PI 6, WAIT_BITSET 9, WAIT_REQUEUE_PI 11, LOCK_PI2 13 */
+        bt      %eax, %r11d
+        jnc     0b
+        jmp     futex_wait
+        .cfi_endproc
+        .size   syscall, . - syscall
+
+#elif defined(__aarch64__)
+
+        .p2align 4
+syscall:                                /* number: x0, futex: x1, operation: x2 */
+        .cfi_startproc
+        cmp     x0, #__NR_futex
+        b.eq    1f
+        cmp     x0, #449
+        b.eq    2f
+0:      adrp    x16, real_slot_syscall
+        ldr     x16, [x16, :lo12:real_slot_syscall]
+        br      x16
+1:      and     w16, w2, #~0x180
+        cmp     w16, #13
+        b.hi    0b
+        mov     w17, #0x2a41
+        lsr     w17, w17, w16
+        tbz     w17, #0, 0b
+2:      b       futex_wait
+        .cfi_endproc
+        .size   syscall, . - syscall
+
+#endif
