@@ -25,14 +25,14 @@ static void add(_Atomic uint64_t *field, uint64_t value)
 }
 
 /* Books the leaves that found the lock busy. */
-static COLD void book_late(struct holders_bucket *bucket)
+static COLD void book_late(struct holders_bucket *bucket) NEEDS(bucket->lock)
 {
     add(&bucket->n, -swap_acq_rel(&bucket->late_n, 0));
     add(&bucket->sum_ns, -swap_acq_rel(&bucket->late_ns, 0));
 }
 
 /* In a forked child the waiters are the parent's, who has kept them. */
-static COLD void start_anew(struct holders_bucket *bucket, int pid)
+static COLD void start_anew(struct holders_bucket *bucket, int pid) NEEDS(bucket->lock)
 {
     store_relaxed(&bucket->late_n, 0);
     store_relaxed(&bucket->late_ns, 0);
@@ -42,7 +42,7 @@ static COLD void start_anew(struct holders_bucket *bucket, int pid)
     bucket->pid = pid;
 }
 
-static bool take(struct holders_bucket *bucket, int tries)
+static bool take(struct holders_bucket *bucket, int tries) TRY_ACQUIRES(true, bucket->lock)
 {
     const int pid = process_pid();
 
@@ -59,7 +59,7 @@ static bool take(struct holders_bucket *bucket, int tries)
 }
 
 /* `now_ns`, or the latest time in the bucket when that is later. */
-static int64_t advance(struct holders_bucket *bucket, int64_t now_ns)
+static int64_t advance(struct holders_bucket *bucket, int64_t now_ns) NEEDS(bucket->lock)
 {
     if (bucket->latest_ns < now_ns)
         bucket->latest_ns = now_ns;

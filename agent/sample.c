@@ -82,7 +82,7 @@ struct record *sample_record(enum record_source source, struct stack *stack, uin
 enum { PAGE_BYTES = 4096, COPY_BYTES_MAX = 1 << 20 };
 
 /* Up to `size` bytes from `low` on, page by page as far as there is memory. */
-static size_t copy_stack(char *to, uintptr_t low, size_t size)
+static size_t copy_stack(char *to, uintptr_t low, size_t size)  // NOLINT: the kernel writes
 {
     struct iovec pages[COPY_BYTES_MAX / PAGE_BYTES + 1];
     const struct iovec all = {to, size};
