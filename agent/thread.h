@@ -45,6 +45,7 @@ struct thread {
     _Atomic int64_t held_limit;         /* it moves from here on; the owner writes */
     _Atomic uint64_t n_kept[N_SOURCES]; /* the owner writes */
     _Atomic uint64_t n_dropped[N_SOURCES][N_DROPS];
+    _Atomic uint32_t creator; /* record of threadcreate: who made it; 0: not known */
     struct thread_waits waits;
 };
 

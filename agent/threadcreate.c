@@ -17,7 +17,7 @@ static _Atomic bool is_on;
 
 struct block {
     struct threadcreate_entry entry;
-    uint32_t id;
+    uint32_t id, creator;  /* its number; the creator's record */
     _Atomic uint32_t next; /* on the free list: number + 1 */
 };
 
@@ -56,60 +56,68 @@ static struct block *make_block(void)
     return block;
 }
 
-uint32_t threadcreate_put(struct threadcreate_entry entry)
+static uint32_t put(struct threadcreate_entry entry, const struct record *record)
 {
-    struct block *block = NULL;
+    struct block *block = take_free();
 
-    if (load_relaxed(&is_on) && !(block = take_free()))
-        block = make_block();
-    if (!block)
+    if (!block && !(block = make_block()))
         return 0;
     block->entry = entry;
+    block->creator = record ? record->id : 0;
     return block->id + 1;
-}
-
-struct threadcreate_entry threadcreate_take(uint32_t number)
-{
-    struct block *block = pool_get(&blocks, number - 1);
-    const struct threadcreate_entry entry = block->entry;
-
-    give_back(block);
-    return entry;
 }
 
 struct threadcreate_entry threadcreate_begin(uint32_t number)
 {
-    thread_own_record();
-    return threadcreate_take(number);
+    struct block *block = pool_get(&blocks, number - 1);
+    const struct threadcreate_entry entry = block->entry;
+    struct thread *thread = thread_own_record();
+
+    if (thread)
+        store_relaxed(&thread->creator, block->creator);
+    give_back(block);
+    return entry;
 }
 
 /* ---- counting ---- */
 
-struct creation {
+struct creator {
     struct sample sample;
     uint32_t entry; /* location */
+    struct record *record;
 };
 
 static void use_stack(struct sample *sample, struct stack *stack)
 {
-    const struct creation *creation = (const void *)sample;
-    struct record *record = sample_record(SOURCE_THREADCREATE, stack, creation->entry);
+    struct creator *creator = (void *)sample;
 
-    add_counter(&record_shard(record)->values[0], 1);
+    creator->record = sample_record(SOURCE_THREADCREATE, stack, creator->entry);
 }
 
-void threadcreate_count(const void *function)
+struct threadcreate threadcreate_prepare(struct threadcreate_entry entry)
 {
     const int saved_errno = errno;
-    struct creation creation = {
+    struct creator creator = {
         .sample = {.source = SOURCE_THREADCREATE, .use = use_stack}
     };
+    struct threadcreate creation = {0};
 
     if (load_relaxed(&is_on)) {
-        creation.entry = stacktab_locate((uintptr_t)function);
-        sample_take(&creation.sample);
+        creator.entry = stacktab_locate((uintptr_t)entry.function);
+        sample_take(&creator.sample);
+        creation.record = creator.record;
+        creation.block = put(entry, creator.record);
     }
     errno = saved_errno;
+    return creation;
+}
+
+void threadcreate_end(struct threadcreate creation, bool is_created)
+{
+    if (is_created && creation.record)
+        add_counter(&record_shard(creation.record)->values[0], 1);
+    if (!is_created && creation.block)
+        give_back(pool_get(&blocks, creation.block - 1));
 }
 
 void threadcreate_init(bool on)

@@ -21,15 +21,19 @@ struct threadcreate_entry {
     void *arg;
 };
 
-/* Number of a block for the entry; 0: none. */
-uint32_t threadcreate_put(struct threadcreate_entry entry);
-/* What stands in it; the block is free then.  For the creator whose thread could not be made. */
-struct threadcreate_entry threadcreate_take(uint32_t block);
-/* The same, as the first thing that the new thread does. */
-struct threadcreate_entry threadcreate_begin(uint32_t block);
+/* One creation, on the stack of the wrapper. */
+struct threadcreate {
+    struct record *record; /* of the caller's stack; NULL: off, or dropped */
+    uint32_t block;        /* number of what the new thread takes; 0: none */
+};
 
-/* The calling thread has created one. */
-void threadcreate_count(const void *function);
+/* The calling thread is about to create one, */
+struct threadcreate threadcreate_prepare(struct threadcreate_entry entry);
+/* and has: it is counted; or could not: the block is free. */
+void threadcreate_end(struct threadcreate creation, bool is_created);
+
+/* The first thing that the new thread does: takes what stands in the block, which is free then. */
+struct threadcreate_entry threadcreate_begin(uint32_t block);
 
 /* Once, from the constructor. */
 void threadcreate_init(bool is_on);

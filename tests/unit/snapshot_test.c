@@ -358,7 +358,11 @@ TEST_ALONE(all_profiles_can_be_taken)
     contention_begin(&wait, WAIT_JOIN, NULL);
     contention_end(&wait, CONTENTION_GOT_IT);
     threadcreate_init(true);
-    threadcreate_count((const void *)(uintptr_t)set_up);
+    const struct threadcreate_entry entry = {(void *(*)(void *))(uintptr_t)set_up, NULL};
+    const struct threadcreate creation = threadcreate_prepare(entry);
+    CHECK(threadcreate_begin(creation.block).function == entry.function);
+    CHECK_INT(load_relaxed(&thread_record()->creator), creation.record->id, "creator");
+    threadcreate_end(creation, true);
     for (size_t i = 0; i < n_profiles; i++) {
         struct snapshot snapshot;
         CHECK_INT(snapshot_take(&snapshot, &profiles[i], &with_symbols), 0, profiles[i].name);
