@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 
+#include "agent/agent_thread.h"
 #include "agent/config.h"
 #include "agent/contention.h"
 #include "agent/dump.h"
@@ -128,8 +129,10 @@ static void start(const char *const *environment)
     dump_init(&config, environment);
     if (!config.is_off && config.profiles & CONFIG_HEAP)
         check_allocator(&config);
+    agent_thread_init();
     trigger_init(&config);
     is_active = !config.is_off;
+    agent_thread_start();
 }
 
 __attribute__((constructor)) static void on_load(int argc, char **argv, char **environment)

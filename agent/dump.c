@@ -284,8 +284,9 @@ out:
 
 /* ---- entry points ---- */
 
-void dump_all(void)
+void dump_all(uint32_t reasons)
 {
+    (void)reasons;
     const uint32_t number = add_relaxed(&process_self()->n_snapshots, 1) + 1;
     char buffer[PATTERN_BYTES];
 

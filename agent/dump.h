@@ -25,8 +25,11 @@ void dump_init(const struct config *config, const char *const *environment);
 /* True when CPROF_OUT asks for files at exit. */
 bool dump_is_wanted_at_exit(void);
 
+/* Why a snapshot is written; bits, as several may come together. */
+enum dump_reason { DUMP_ASKED = 1, DUMP_TIMED = 2, DUMP_EXIT = 4 };
+
 /* Writes all profiles that are on and have samples, and heap also without, under one snapshot number. */
-void dump_all(void);
+void dump_all(uint32_t reasons);
 
 /* The name of the program as in file names. */
 const char *dump_exe_name(void);

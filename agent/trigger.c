@@ -5,12 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/agent_thread.h"
 #include "agent/dump.h"
 #include "agent/process.h"
 #include "agent/stack.h"
 #include "agent/thread.h"
 #include "base/arena.h"
 #include "base/atomic.h"
+#include "base/clock.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/real.h"
@@ -22,7 +24,7 @@ enum { SNAPSHOT_STACK_BYTES = 128 << 10 };
 
 static struct lock snapshot_lock;
 static char *snapshot_stack GUARDED_BY(snapshot_lock); /* mapped at the first one */
-static _Atomic uint32_t requested;
+static _Atomic uint32_t requested;                     /* bits of enum dump_reason */
 static _Atomic int ending_pid; /* process whose last snapshot is due: nobody else begins one */
 
 static bool is_ending(void)
@@ -32,16 +34,15 @@ static bool is_ending(void)
 
 static void run(void *arg)
 {
-    (void)arg;
-    dump_all();
+    dump_all(*(uint32_t *)arg);
 }
 
-static void run_on_own_stack(void) NEEDS(snapshot_lock)
+static void run_on_own_stack(uint32_t reasons) NEEDS(snapshot_lock)
 {
     if (!snapshot_stack)
         snapshot_stack = arena_map_job(SNAPSHOT_STACK_BYTES);
     if (snapshot_stack)
-        stack_call_on(snapshot_stack, SNAPSHOT_STACK_BYTES, run, NULL);
+        stack_call_on(snapshot_stack, SNAPSHOT_STACK_BYTES, run, &reasons);
     else
         log_warn_once("snapshot: CPROF_MEMORY: %s; no snapshot", "the cap leaves no room");
 }
@@ -49,10 +50,12 @@ static void run_on_own_stack(void) NEEDS(snapshot_lock)
 /* Requests that arrive while the lock is held find it taken and leave; so look again after it. */
 static void serve_requests(void)
 {
+    uint32_t reasons;
+
     while (load_relaxed(&requested) && !is_ending() &&
            lock_try(&snapshot_lock, process_pid())) {
-        while (!is_ending() && swap_acq_rel(&requested, 0))
-            run_on_own_stack();
+        while (!is_ending() && (reasons = swap_acq_rel(&requested, 0)) != 0)
+            run_on_own_stack(reasons);
         lock_drop(&snapshot_lock);
     }
 }
@@ -76,10 +79,56 @@ void trigger_run_pending(void)
     errno = saved_errno;
 }
 
+static void request(uint32_t reason)
+{
+    atomic_fetch_or_explicit(&requested, reason, memory_order_acq_rel);
+}
+
 void trigger_snapshot(void)
 {
-    store_relaxed(&requested, 1);
+    request(DUMP_ASKED);
     trigger_run_pending();
+}
+
+/* ---- on the agent's thread ---- */
+
+static uint64_t interval_ns;
+
+static void on_called(struct agent_work *work, int ready)
+{
+    (void)work;
+    (void)ready;
+    trigger_run_pending();
+}
+
+static void on_due(struct agent_work *work, int ready)
+{
+    (void)ready;
+    work->due_ns += interval_ns;
+    if (work->due_ns < clock_mono_ns()) /* a process that was stopped has missed some */
+        work->due_ns = clock_mono_ns() + interval_ns;
+    request(DUMP_TIMED);
+    trigger_run_pending();
+}
+
+static void restart_interval(struct agent_work *work)
+{
+    work->due_ns = clock_mono_ns() + interval_ns;
+}
+
+static struct agent_work call_work = {.fd = -1, .run = on_called};
+static struct agent_work interval_work = {.fd = -1, .run = on_due, .forked = restart_interval};
+
+static void start_interval(const struct config *config)
+{
+    if (config->is_off || !config->profiles)
+        return;
+    interval_ns = config->interval_ns;
+    agent_thread_add(&call_work);
+    if (interval_ns) {
+        restart_interval(&interval_work);
+        agent_thread_add(&interval_work);
+    }
 }
 
 /* ---- the signal ---- */
@@ -90,7 +139,9 @@ static _Atomic bool is_taken; /* by the program */
 static void on_signal(int number)
 {
     (void)number;
-    trigger_snapshot();
+    request(DUMP_ASKED);
+    if (process_is_borrowed() || !agent_thread_call(&call_work))
+        trigger_run_pending();
 }
 
 static int install(void)
@@ -184,13 +235,15 @@ static bool take_last_turn(void) UNCHECKED
 /* Also what another thread asked for and left to the one that was writing. */
 static void run_last(void) UNCHECKED
 {
-    const bool is_asked_for = swap_acq_rel(&requested, 0);
+    uint32_t reasons = swap_acq_rel(&requested, 0);
 
-    if (!dump_is_wanted_at_exit() && !is_asked_for)
+    if (dump_is_wanted_at_exit())
+        reasons |= DUMP_EXIT;
+    if (!reasons)
         return;
     guard_break(); /* exit() from a handler that interrupted the agent */
     if (guard_enter()) {
-        run_on_own_stack();
+        run_on_own_stack(reasons);
         guard_leave();
     }
 }
@@ -204,7 +257,9 @@ static void on_exit_last(void *arg)
     if (process_is_borrowed())
         return;
     sys_sigmask(SIG_SETMASK, &all, &old);
-    if (take_last_turn())
+    const bool is_mine = take_last_turn();
+    agent_thread_end();
+    if (is_mine)
         run_last();
     else
         log_warn("exit: snapshot: another one did not end in 5 s; no last one is written");
@@ -215,6 +270,7 @@ void trigger_init(const struct config *config)
 {
     extern int __cxa_atexit(void (*function)(void *), void *arg, void *library);
 
+    start_interval(config);
     start_signal(config->is_off ? 0 : config->signal);
     /* Without a library to belong to, and before the loader registers its own: so it runs after
      * all other exit handlers and destructors. */

@@ -9,6 +9,7 @@
 #define CPROF_BASE_SYS_H
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -185,6 +186,41 @@ static inline ssize_t sys_copy_memory(int pid, const struct iovec *to, const str
                                       size_t n)
 {
     return SYS_CALL(SYS_process_vm_readv, pid, to, 1, from, n, 0);
+}
+/* Waits while *word is `value`; ns < 0: without a limit. */
+static inline int sys_futex_wait_ns(void *word, uint32_t value, int64_t ns)
+{
+    const struct timespec time = {ns / 1000000000, ns % 1000000000};
+
+    return (int)SYS_CALL(SYS_futex, word, 0 | 128 /* FUTEX_WAIT, private */, value,
+                         ns < 0 ? NULL : &time);
+}
+/* For a word that the kernel wakes (CLONE_CHILD_CLEARTID). */
+static inline int sys_futex_wait_shared_ns(void *word, uint32_t value, int64_t ns)
+{
+    const struct timespec time = {ns / 1000000000, ns % 1000000000};
+
+    return (int)SYS_CALL(SYS_futex, word, 0 /* FUTEX_WAIT */, value, ns < 0 ? NULL : &time);
+}
+static inline int sys_futex_wake(void *word, int n)
+{
+    return (int)SYS_CALL(SYS_futex, word, 1 | 128 /* FUTEX_WAKE, private */, n);
+}
+/* ns < 0: without a limit. */
+static inline int sys_poll_ns(struct pollfd *fds, size_t n, int64_t ns)
+{
+    struct timespec time = {ns / 1000000000, ns % 1000000000}; /* the kernel changes it */
+
+    return (int)SYS_CALL(SYS_ppoll, fds, n, ns < 0 ? NULL : &time, NULL, 0);
+}
+static inline int sys_pipe2(int *ret_fds, int flags)
+{
+    return (int)SYS_CALL(SYS_pipe2, ret_fds, flags);
+}
+/* The calling thread's, up to 15 letters. */
+static inline int sys_set_thread_name(const char *name)
+{
+    return (int)SYS_CALL(SYS_prctl, 15 /* PR_SET_NAME */, name);
 }
 static inline int sys_uname(struct utsname *ret_system)
 {

@@ -1,0 +1,469 @@
+/* agent_thread - see agent_thread.h. */
+#include "agent/agent_thread.h"
+
+#include <errno.h>
+#include <linux/sched.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "agent/process.h"
+#include "agent/thread.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/compiler.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "base/text.h"
+
+static struct agent_work *_Atomic works;
+
+static struct lock start_lock;
+static _Atomic int owner_pid;    /* process that started the thread */
+static _Atomic int tid;          /* the kernel clears it when the thread is gone */
+static _Atomic uint32_t n_calls; /* the thread sleeps on it */
+static _Atomic uint32_t n_holds;
+static _Atomic bool is_stopping;
+
+/* ---- memory: TLS that reaches from our variables and errno to the head, above a stack ---- */
+
+enum {
+    STACK_BYTES = 64 << 10,
+    MARGIN_BYTES = 4096, /* around them: also libc's head and what lies next to errno */
+    HEAD_BYTES =
+        64, /* what x86-64 keeps at the pointer: itself twice, stack and pointer guard */
+};
+
+static struct {
+    char *base; /* NULL: no thread yet */
+    size_t size;
+    char *pointer;               /* the thread pointer */
+} memory GUARDED_BY(start_lock); /* the last thread's when that is gone */
+
+static char *thread_pointer(void)
+{
+    char *pointer;
+
+#if defined(__x86_64__)
+    __asm__("mov %%fs:0, %0" : "=r"(pointer));
+#elif defined(__aarch64__)
+    __asm__("mrs %0, tpidr_el0" : "=r"(pointer));
+#endif
+    return pointer;
+}
+
+static void stretch(intptr_t *low, intptr_t *high, const void *variable)
+{
+    const intptr_t offset = (const char *)variable - thread_pointer();
+
+    *low = offset < *low ? offset : *low;
+    *high = offset > *high ? offset : *high;
+}
+
+/* The same places from the thread pointer as in this thread. */
+static bool map_memory(void) NEEDS(start_lock)
+{
+    const intptr_t page = 4096;
+    intptr_t low = 0, high = 0;
+
+    if (memory.base)
+        return sys_madvise(memory.base, memory.size, MADV_DONTNEED) == 0;
+    stretch(&low, &high, &thread_self);
+    stretch(&low, &high, &errno);
+    low = (low - MARGIN_BYTES) / page * page;
+    high = (high + MARGIN_BYTES + page) / page * page;
+    memory.size = (size_t)(STACK_BYTES - low + high);
+    memory.base = arena_map_job(memory.size);
+    memory.pointer = memory.base ? memory.base + STACK_BYTES - low : NULL;
+    return memory.base != NULL;
+}
+
+static void fill_head(void) NEEDS(start_lock)
+{
+#if defined(__x86_64__)
+    enum { TCB = 0, DTV = 1, SELF = 2 };
+    uintptr_t *head = (uintptr_t *)(void *)memory.pointer;
+
+    memcpy(head, thread_pointer(), HEAD_BYTES);
+    head[TCB] = head[SELF] = (uintptr_t)memory.pointer;
+    head[DTV] = 0;
+#endif
+}
+
+/* ---- the clone ---- */
+
+static void thread_main(void);
+
+/* The new thread calls thread_main() at the top of its stack and exits.  Its tid, or -errno. */
+static long start_clone(char *tls) NEEDS(start_lock)
+{
+    char *stack = memory.base + STACK_BYTES;
+
+    const long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
+                       CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID |
+                       CLONE_CHILD_CLEARTID;
+#if defined(__x86_64__)
+    long ret;
+    register long r10 __asm__("r10") = (long)&tid;
+    register long r8 __asm__("r8") = (long)tls;
+    register long r9 __asm__("r9") = (long)thread_main;
+
+    __asm__ volatile("syscall\n"
+                     "    test %%rax, %%rax\n"
+                     "    jnz 1f\n"
+                     "    .cfi_remember_state\n"
+                     "    .cfi_undefined %%rip\n"
+                     "    xor %%ebp, %%ebp\n"
+                     "    call *%%r9\n"
+                     "    xor %%edi, %%edi\n"
+                     "    mov %[exit], %%eax\n"
+                     "    syscall\n"
+                     "    .cfi_restore_state\n"
+                     "1:\n"
+                     : "=a"(ret)
+                     : "a"(SYS_clone), "D"(flags), "S"(stack), "d"(&tid), "r"(r10), "r"(r8),
+                       "r"(r9), [exit] "i"(SYS_exit)
+                     : "rcx", "r11", "memory");
+    return ret;
+#elif defined(__aarch64__)
+    register long x8 __asm__("x8") = SYS_clone;
+    register long x0 __asm__("x0") = flags;
+    register long x1 __asm__("x1") = (long)stack;
+    register long x2 __asm__("x2") = (long)&tid;
+    register long x3 __asm__("x3") = (long)tls;
+    register long x4 __asm__("x4") = (long)&tid;
+    register long x9 __asm__("x9") = (long)thread_main;
+
+    __asm__ volatile("svc 0\n"
+                     "    cbnz x0, 1f\n"
+                     "    mov x29, xzr\n"
+                     "    blr x9\n"
+                     "    mov x0, xzr\n"
+                     "    mov x8, %[exit]\n"
+                     "    svc 0\n"
+                     "1:\n"
+                     : "+r"(x0)
+                     : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4),
+                       "r"(x9), [exit] "i"(SYS_exit)
+                     : "memory");
+    return x0;
+#endif
+}
+
+/* ---- waking it ---- */
+
+enum { READ_END, WRITE_END };
+
+/* Made by the thread when it first polls others; kept, so that nobody writes to a number given away. */
+static _Atomic int wake_fd[2] = {-1, -1};
+static _Atomic uint64_t wake_inode;
+
+int agent_thread_move_fd(int fd)
+{
+    static const int places[] = {1000, 500, 200, 100, 50, 20, 3};
+    int higher = -EMFILE;
+
+    if (fd < 0)
+        return fd;
+    for (size_t i = 0; i < COUNT_OF(places) && higher < 0; i++)
+        higher = sys_fcntl(fd, F_DUPFD_CLOEXEC, places[i]);
+    sys_close(fd);
+    return higher;
+}
+
+/* The program may have closed it, and have something else under its number. */
+static bool is_still_ours(int fd)
+{
+    struct stat st;
+
+    return fd >= 0 && sys_fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode) &&
+           st.st_ino == load_relaxed(&wake_inode);
+}
+
+static void close_pipe(void)
+{
+    for (size_t i = 0; i < COUNT_OF(wake_fd); i++) {
+        const int fd = swap_acq_rel(&wake_fd[i], -1);
+        if (is_still_ours(fd))
+            sys_close(fd);
+    }
+}
+
+/* The read end, made anew when there is none; or -1. */
+static int open_pipe(void)
+{
+    struct stat st;
+    int fds[2];
+
+    if (is_still_ours(load_relaxed(&wake_fd[READ_END])) &&
+        is_still_ours(load_relaxed(&wake_fd[WRITE_END])))
+        return load_relaxed(&wake_fd[READ_END]);
+    close_pipe();
+    if (sys_pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+        return -1;
+    for (size_t i = 0; i < COUNT_OF(fds); i++)
+        fds[i] = agent_thread_move_fd(fds[i]);
+    if (fds[0] >= 0 && sys_fstat(fds[0], &st) == 0)
+        store_relaxed(&wake_inode, st.st_ino);
+    store_release(&wake_fd[READ_END], fds[0]);
+    store_release(&wake_fd[WRITE_END], fds[1]);
+    return fds[0] >= 0 && fds[1] >= 0 ? fds[0] : -1;
+}
+
+static void wake(void)
+{
+    add_relaxed(&n_calls, 1);
+    sys_futex_wake(&n_calls, 1);
+    const int fd = load_acquire(&wake_fd[WRITE_END]); /* pairs with open_pipe */
+    if (is_still_ours(fd))
+        sys_write(fd, "", 1);
+}
+
+/* ---- the thread ---- */
+
+static struct pollfd polled[AGENT_THREAD_POLLED_MAX + 1];
+static struct agent_work *polled_work[AGENT_THREAD_POLLED_MAX + 1];
+
+/* Fills `polled` from the second place on. Places used. */
+static size_t collect_descriptors(void)
+{
+    size_t n = 1;
+
+    for (struct agent_work *work = load_acquire(&works); work; work = work->next) {
+        if (work->fd < 0 || n > AGENT_THREAD_POLLED_MAX)
+            continue;
+        polled[n] = (struct pollfd){.fd = work->fd, .events = work->events};
+        polled_work[n++] = work;
+    }
+    return n;
+}
+
+/* Nanoseconds until the next work is due, or -1: none is. */
+static int64_t time_left(void)
+{
+    const uint64_t now = clock_mono_ns();
+    uint64_t next = 0;
+
+    for (struct agent_work *work = load_acquire(&works); work; work = work->next)
+        if (work->due_ns && (!next || work->due_ns < next))
+            next = work->due_ns;
+    if (!next)
+        return -1;
+    return next > now ? (int64_t)(next - now) : 0;
+}
+
+/* Sleeps until something is to do; a call that came since `seen` counts. */
+static void sleep_until_next(size_t n, uint32_t seen)
+{
+    enum { BLIND_NS = 100000000 };
+    int64_t left = time_left();
+
+    if (n == 1) {
+        sys_futex_wait_ns(&n_calls, seen, left);
+        return;
+    }
+    polled[0] = (struct pollfd){.fd = open_pipe(), .events = POLLIN};
+    if (load_acquire(&n_calls) != seen)
+        left = 0;
+    else if (polled[0].fd < 0 && (left < 0 || left > BLIND_NS))
+        left = BLIND_NS;
+    if (sys_poll_ns(polled, n, left) <= 0)
+        for (size_t i = 0; i < n; i++)
+            polled[i].revents = 0;
+    char bytes[64];
+    if (polled[0].revents & POLLIN && is_still_ours(polled[0].fd))
+        while (sys_read(polled[0].fd, bytes, sizeof bytes) == sizeof bytes)
+            ;
+}
+
+static void run_ready(size_t n)
+{
+    for (size_t i = 1; i < n && !load_relaxed(&is_stopping); i++)
+        if (polled[i].revents && polled_work[i]->fd == polled[i].fd)
+            polled_work[i]->run(polled_work[i], polled[i].revents);
+}
+
+static void run_due(void)
+{
+    const uint64_t now = clock_mono_ns();
+
+    for (struct agent_work *work = load_acquire(&works); work && !load_relaxed(&is_stopping);
+         work = work->next) {
+        const bool is_called =
+            load_relaxed(&work->is_called) && swap_acq_rel(&work->is_called, false);
+        if (is_called || (work->due_ns && work->due_ns <= now))
+            work->run(work, 0);
+    }
+}
+
+static void thread_main(void)
+{
+    sys_set_thread_name("cprof");
+    while (!load_acquire(&is_stopping)) { /* pairs with stop */
+        const uint32_t seen = load_acquire(&n_calls);
+        run_due();
+        if (load_relaxed(&is_stopping))
+            break;
+        const size_t n = collect_descriptors();
+        sleep_until_next(n, seen);
+        run_ready(n);
+    }
+}
+
+/* ---- starting and ending it ---- */
+
+bool agent_thread_is_running(void)
+{
+    return load_acquire(&tid) && load_relaxed(&owner_pid) == process_pid();
+}
+
+int agent_thread_tid(void)
+{
+    return agent_thread_is_running() ? load_relaxed(&tid) : 0;
+}
+
+void agent_thread_add(struct agent_work *work)
+{
+    work->next = load_relaxed(&works);
+    while (!cas_acq_rel(&works, &work->next, work)) /* pairs with the thread's loads */
+        ;
+}
+
+static bool is_wanted(void)
+{
+    for (struct agent_work *work = load_acquire(&works); work; work = work->next)
+        if (work->fd >= 0 || work->due_ns)
+            return true;
+    return false;
+}
+
+/* What a thread of the parent left behind: its descriptors are the child's too. */
+static void forget_parents(void)
+{
+    const int pid = process_pid();
+
+    if (load_relaxed(&owner_pid) == pid)
+        return;
+    close_pipe();
+    store_relaxed(&tid, 0);
+    store_relaxed(&n_holds, 0);
+    store_relaxed(&owner_pid, pid);
+}
+
+static int start_locked(void) NEEDS(start_lock)
+{
+    const sys_sigset all = ~(sys_sigset)0;
+    sys_sigset old;
+
+    if (!map_memory())
+        return -ENOMEM;
+    fill_head();
+    store_relaxed(&is_stopping, false);
+    sys_sigmask(SIG_SETMASK, &all, &old);
+    const long err = start_clone(memory.pointer);
+    sys_sigmask(SIG_SETMASK, &old, NULL);
+    return err < 0 ? (int)err : 0;
+}
+
+bool agent_thread_start(void)
+{
+    int err = -EAGAIN;
+
+    if (!load_acquire(&works) || process_is_borrowed() || !is_wanted())
+        return false;
+    forget_parents();
+    if (!lock_try(&start_lock, process_pid()))
+        return false; /* somebody else is starting it */
+    if (load_relaxed(&tid))
+        err = 0;
+    else if (!load_relaxed(&n_holds))
+        err = start_locked();
+    lock_drop(&start_lock);
+    if (err < 0 && err != -EAGAIN)
+        log_warn_once("thread: clone: %s; no snapshots by time and no HTTP", text_errno(-err));
+    return err == 0;
+}
+
+bool agent_thread_call(struct agent_work *work)
+{
+    if (!agent_thread_is_running() || load_relaxed(&is_stopping))
+        return false;
+    store_release(&work->is_called, true); /* pairs with run_due */
+    wake();
+    return true;
+}
+
+/* The kernel clears `tid` before the thread is off the process's list, which unshare() looks at. */
+static void wait_until_gone(int old_tid)
+{
+    enum { TRIES = 5000, STEP_NS = 1000000 };
+    const int pid = process_pid();
+
+    for (int i = 0; i < TRIES && load_acquire(&tid) == old_tid; i++)
+        sys_futex_wait_shared_ns(&tid, (uint32_t)old_tid, STEP_NS);
+    for (int i = 0; i < TRIES && sys_tgkill(pid, old_tid, 0) == 0; i++)
+        sys_nanosleep_ns(load_relaxed(&tid) ? 0 : STEP_NS / 20);
+}
+
+/* A start under way in another thread; in this one a signal interrupted it, so not for long. */
+static void wait_for_starter(void)
+{
+    enum { TRIES = 20, STEP_NS = 500000 };
+
+    for (int i = 0; i < TRIES; i++) {
+        if (lock_try(&start_lock, process_pid())) {
+            lock_drop(&start_lock);
+            return;
+        }
+        sys_nanosleep_ns(STEP_NS);
+    }
+}
+
+void agent_thread_hold(void)
+{
+    if (!load_acquire(&works) || process_is_borrowed())
+        return;
+    forget_parents();
+    add_relaxed(&n_holds, 1);
+    wait_for_starter();
+    const int old_tid = load_acquire(&tid);
+    if (!old_tid)
+        return;
+    store_release(&is_stopping, true); /* pairs with thread_main */
+    wake();
+    wait_until_gone(old_tid);
+}
+
+void agent_thread_release(void)
+{
+    if (!load_acquire(&works) || process_is_borrowed())
+        return;
+    sub_relaxed(&n_holds, 1);
+    agent_thread_start();
+}
+
+void agent_thread_end(void)
+{
+    agent_thread_hold();
+}
+
+/* ---- fork ---- */
+
+static void on_forked(void)
+{
+    const int saved_errno = errno;
+
+    forget_parents();
+    for (struct agent_work *work = load_acquire(&works); work; work = work->next) {
+        store_relaxed(&work->is_called, false);
+        if (work->forked)
+            work->forked(work);
+    }
+    agent_thread_start();
+    errno = saved_errno;
+}
+
+void agent_thread_init(void)
+{
+    pthread_atfork(NULL, NULL, on_forked);
+}

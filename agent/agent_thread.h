@@ -1,0 +1,68 @@
+/* agent_thread - the one thread of the agent's own, there only while something needs it.
+ *
+ * What it does is registered as works: a function that is run when its time has come, when its descriptor is
+ * ready, or when somebody calls for it.  Works are registered once and stay; after that their fields are
+ * the thread's, which sleeps in between.
+ *
+ * The thread is a bare clone() that libc does not know of: libc keeps its single-thread paths, setuid() signals
+ * no helper, and pthread_exit() of the program's last thread ends the process.  Its TLS is zero but for
+ * the head (agent_thread.c), so it may use this agent's variables, errno and functions on memory, and must call
+ * nothing else of libc: no wrapped function, no lock, no malloc.  All signals are blocked, so none that
+ * is meant for the program ends here; it takes no samples and has no thread record.
+ *
+ * fork: the child has none; one is started again there, as the works want, once they were told (`forked`).
+ * Exit: trigger.c ends it before the last snapshot.  Its two descriptors for waking it exist only when
+ * it polls others: from 1000 on, close-on-exec; where there are none it wakes every 100 ms instead.
+ *
+ * Signal-safe where nothing else is said. */
+#ifndef CPROF_AGENT_AGENT_THREAD_H
+#define CPROF_AGENT_AGENT_THREAD_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/atomic.h"
+
+struct agent_work {
+    int fd;          /* polled while >= 0 */
+    short events;    /* POLLIN, POLLOUT */
+    uint64_t due_ns; /* of clock_mono_ns(); 0: not by time */
+    /* On the agent thread.  ready: what poll said (POLLNVAL: the program closed it); 0: it was due or called. */
+    void (*run)(struct agent_work *work, int ready);
+    /* In a forked child, before the thread is started there: drop what is the parent's.  Or NULL. */
+    void (*forked)(struct agent_work *work);
+    struct agent_work *next; /* from here on: agent_thread.c's */
+    _Atomic bool is_called;
+};
+
+/* How many works may have a descriptor at the same time; the rest is not polled. */
+enum { AGENT_THREAD_POLLED_MAX = 64 };
+
+/* Once, from the constructor, when a work may be added. Not signal-safe. */
+void agent_thread_init(void);
+
+/* From the constructor or the agent thread.  `work` is static and has fd = -1 when it has none. */
+void agent_thread_add(struct agent_work *work);
+
+/* Starts it when a work has a descriptor or a time, unless it runs already or is held.  False: it does not run. */
+bool agent_thread_start(void);
+bool agent_thread_is_running(void);
+/* Its tid, or 0: for whoever goes through the process's threads. */
+int agent_thread_tid(void);
+
+/* Has the work run soon, with ready 0.  False: there is no thread. */
+bool agent_thread_call(struct agent_work *work);
+
+/* Ends it and waits for that, 5 s at most; release starts it again.  Around calls that want a process of one
+ * thread, or change what all threads must agree on.  Not from the agent thread. */
+void agent_thread_hold(void);
+void agent_thread_release(void);
+/* Once and for ever, at exit. */
+void agent_thread_end(void);
+
+/* A descriptor moved to 1000 or above, close-on-exec, the old one closed; where the limit is lower, as high as it
+ * goes.  Or -errno. */
+int agent_thread_move_fd(int fd);
+
+#endif

@@ -1,0 +1,82 @@
+"""The agent's own thread: there only when asked for, and nothing that the program can notice."""
+
+import os
+import signal
+import unittest
+
+import harness
+from harness import preload, start
+
+OFTEN = {"CPROF_INTERVAL": "20ms"}
+
+
+class Agent(harness.PreloadTest):
+    def assert_as_bare(self, *arguments, stdin=b"", **settings):
+        expected = harness.bare("with_helper", *arguments, stdin=stdin)
+        run = preload("with_helper", *arguments, stdin=stdin, **OFTEN, **settings)
+        self.assert_same(expected, run)
+        return run
+
+    def test_thread_is_one_more_with_a_name_and_all_signals_blocked(self):
+        run = preload("with_helper", "list", CPROF_INTERVAL="10s")
+        self.assertEqual(run.text(), "Name:\twith_helper\nSigBlk:\t0000000000000000\n"
+                                     "Name:\tcprof\nSigBlk:\tfffffffffffbfeff\n")  # all but SIGKILL and SIGSTOP
+        self.assertEqual((run.status, run.stderr), (7, b""))
+
+    def test_thread_takes_snapshots_while_the_program_waits(self):
+        process = start("with_helper", "wait", CPROF_HEAP_RATE=1, **OFTEN)
+        process.line()
+        name = process.run.out / f"with_helper.{process.pid}.0004.heap.pb.gz"
+        process.wait_for(name.exists, "the fourth snapshot")
+        process.say("")
+        run = process.finish()
+        self.assertEqual((run.status, run.stderr), (7, b""))
+        run.check_all()
+        self.assertEqual(run.profile("heap").count("held_all_along", "inuse_space"), 4321)
+
+    def test_thread_writes_what_a_signal_asks_for(self):
+        process = start("with_helper", "wait", CPROF_HEAP_RATE=1, CPROF_INTERVAL="1h")
+        process.line()
+        os.kill(process.pid, signal.SIGUSR2)
+        process.wait_for((process.run.out / f"with_helper.{process.pid}.0001.heap.pb.gz").exists, "the snapshot")
+        process.say("")
+        run = process.finish()
+        self.assertEqual(run.profile("heap", number=1).count("held_all_along", "inuse_space"), 4321)
+
+    def test_thread_does_not_show_in_profiles(self):
+        run = self.assert_as_bare("threads", CPROF_HEAP_RATE=1, CPROF_BLOCK_RATE="1ns", CPROF_MUTEX_RATE="1ns")
+        self.assertEqual(run.profile("threadcreate").total("threadcreate"), 300)
+        for file, profile in run.check_all():
+            self.assertEqual([name for name in profile.function_names() if "agent_thread" in name], [], file)
+
+    def test_thread_stands_aside_when_the_program_changes_its_identity(self):
+        if os.getuid():
+            self.skipTest("changing the user needs root")
+        for what in ("identity-many", "unshare"):
+            self.assert_as_bare(what)
+        run = preload("with_helper", "identity", CPROF_INTERVAL="1h", out=False)
+        self.assertEqual((run.status, run.stdout, run.stderr), (7, b"done\n", b""))
+
+    def test_thread_does_not_keep_a_process_alive_whose_threads_have_ended(self):
+        run = preload("with_helper", "pthread_exit", stdin=b"\n", **OFTEN)
+        self.assertEqual((run.status, run.text(), run.stderr), (0, "last thread\n", b""))
+
+    def test_thread_is_there_again_in_a_forked_child(self):
+        process = start("with_helper", "fork", CPROF_HEAP_RATE=1, **OFTEN)
+        process.line()
+
+        def child_wrote():
+            return [name for name in process.run.entries() if ".heap." in name and int(name.split(".")[1]) != process.pid]
+
+        process.wait_for(child_wrote, "a file of the child")
+        process.say("")
+        run = process.finish()
+        self.assertEqual((run.status, run.stderr), (7, b""))
+        run.check_all()
+
+    def test_thread_survives_many_forks(self):
+        self.assert_as_bare("forks")
+
+
+if __name__ == "__main__":
+    harness.main()

@@ -1,0 +1,142 @@
+/* A program while the agent has a thread of its own: with_helper WHAT; prints nothing that depends on the agent. */
+#include <dirent.h>
+#include <grp.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "victim.h"
+
+static void *volatile kept;
+
+NAMED void held_all_along(void)
+{
+    kept = malloc(opaque(4321));
+}
+
+/* A line of the task's status file whose name begins with `key`, into `to`. */
+static void read_status(const char *task, const char *key, char *to, size_t size)
+{
+    char path[300];
+    snprintf(path, sizeof path, "/proc/self/task/%s/status", task);
+    FILE *file = fopen(path, "r");
+    *to = '\0';
+    while (file && fgets(to, (int)size, file) && strncmp(to, key, strlen(key)) != 0)
+        *to = '\0';
+    if (file)
+        fclose(file);
+}
+
+/* One line per thread: its name, and of the second on what signals it blocks. */
+static void list_threads(void)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    char line[200];
+    for (struct dirent *task; (task = readdir(tasks));) {
+        if (task->d_name[0] == '.')
+            continue;
+        read_status(task->d_name, "Name:", line, sizeof line);
+        fputs(line, stdout);
+        read_status(task->d_name, "SigBlk:", line, sizeof line);
+        fputs(line, stdout);
+    }
+    closedir(tasks);
+}
+
+static bool has_thread(const char *name_line)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    char line[200];
+    bool found = false;
+    for (struct dirent *task; (task = readdir(tasks)) && !found;) {
+        read_status(task->d_name, "Name:", line, sizeof line);
+        found = !strcmp(line, name_line);
+    }
+    closedir(tasks);
+    return found;
+}
+
+/* Every thread has become user and group 65534, without further groups. */
+static void check_identity(void)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    char line[200];
+    for (struct dirent *task; (task = readdir(tasks));) {
+        if (task->d_name[0] == '.')
+            continue;
+        read_status(task->d_name, "Uid:", line, sizeof line);
+        check(!strcmp(line, "Uid:\t65534\t65534\t65534\t65534\n"), line);
+        read_status(task->d_name, "Gid:", line, sizeof line);
+        check(!strcmp(line, "Gid:\t65534\t65534\t65534\t65534\n"), line);
+        read_status(task->d_name, "Groups:", line, sizeof line);
+        check(!strcmp(line, "Groups:\t \n") || !strcmp(line, "Groups:\t\n"), line);
+    }
+    closedir(tasks);
+}
+
+static void *thread_reads(void *arg)
+{
+    (void)arg;
+    getchar();
+    puts("last thread");
+    return NULL;
+}
+
+static void *thread_exits(void *arg)
+{
+    return arg;
+}
+
+int main(int argc, char **argv)
+{
+    const char *what = argc > 1 ? argv[1] : "";
+    pthread_t thread;
+
+    held_all_along();
+    if (!strcmp(what, "list")) {
+        while (!has_thread("Name:\tcprof\n")) /* it takes its name as its first act */
+            ;
+        list_threads();
+    } else if (!strcmp(what, "wait")) {
+        puts("ready");
+        fflush(stdout);
+        getchar();
+    } else if (!strcmp(what, "identity")) {
+        check(!setgroups(0, NULL) && !setgid(65534) && !setuid(65534), "setuid");
+        check_identity();
+        check(setuid(0) < 0, "no way back");
+        puts("done");
+    } else if (!strcmp(what, "identity-many")) {
+        for (int i = 0; i < 300; i++)
+            check(!setresuid(0, i % 2 ? 0 : 65534, 0), "setresuid");
+        puts("done");
+    } else if (!strcmp(what, "unshare")) {
+        for (int i = 0; i < 20; i++)
+            check(!unshare(CLONE_NEWUSER), "unshare");
+        puts("done");
+    } else if (!strcmp(what, "pthread_exit")) {
+        pthread_create(&thread, NULL, thread_reads, NULL);
+        pthread_exit(NULL);
+    } else if (!strcmp(what, "threads")) {
+        for (int i = 0; i < 300; i++)
+            check(!pthread_create(&thread, NULL, thread_exits, NULL) &&
+                      !pthread_join(thread, NULL),
+                  "thread");
+        puts("done");
+    } else if (!strcmp(what, "forks")) {
+        for (int i = 0; i < 200; i++) {
+            const pid_t pid = fork();
+            if (pid == 0)
+                _exit(i % 100);
+            int status;
+            check(waitpid(pid, &status, 0) == pid && status == i % 100 << 8, "child");
+        }
+        puts("done");
+    } else if (!strcmp(what, "fork")) {
+        const pid_t pid = fork();
+        if (pid == 0)
+            puts("child ready"), fflush(stdout), getchar(), exit(0);
+        waitpid(pid, NULL, 0);
+    }
+    return 7;
+}
