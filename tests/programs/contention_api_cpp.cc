@@ -1,0 +1,3 @@
+// include/cprof.h in a C++ program.
+// needs: contention_api
+#include "contention_api.c"
