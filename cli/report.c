@@ -28,6 +28,7 @@ struct table {
     const struct request *request;
     const struct profile *profile;
     const struct profile_type *type;
+    size_t index; /* of the type */
     const struct node *rows;
     size_t n_rows, n_kept; /* printed; not dropped for being small */
     size_t n_dropped;
@@ -106,6 +107,7 @@ static struct table choose_rows(const struct request *request, const struct prof
         .request = request,
         .profile = profile,
         .type = type,
+        .index = (size_t)(type - profile->types),
         .rows = nodes->nodes,
         .n_rows = n_rows,
         .n_kept = n_kept,
@@ -153,8 +155,6 @@ static void put_comments(const struct profile *profile, bool all)
             put_line("", profile->comments[i]);
 }
 
-/* What the numbers are. Contention profiles look alike but for a comment ("profile: mutex"):
- * the words "held by" and "waited in" will be chosen here. */
 static void put_type(const struct table *table)
 {
     put_line("Type: ", table->type->type);
@@ -187,6 +187,36 @@ static void put_duration(const struct table *table)
         printf("(%s)", percent);
     }
     putchar('\n');
+}
+
+static bool is_waiting(const struct profile_sample *sample)
+{
+    for (size_t i = 0; i < sample->n_labels; i++)
+        if (!strcmp(sample->labels[i].key, "state") && sample->labels[i].text &&
+            !strcmp(sample->labels[i].text, "waiting"))
+            return true;
+    return false;
+}
+
+/* Of a block profile: waits that had not ended when it was taken. */
+static void put_waiting(const struct table *table)
+{
+    char waiting[UNITS_TEXT_MAX], percent[UNITS_TEXT_MAX], total[UNITS_TEXT_MAX];
+    int64_t sum = 0;
+
+    for (size_t i = 0; i < table->profile->n_samples; i++) {
+        const struct profile_sample *sample = &table->profile->samples[i];
+        if (is_waiting(sample) &&
+            __builtin_add_overflow(sum, sample->values[table->index], &sum))
+            return;
+    }
+    if (sum == 0)
+        return;
+    units_format(waiting, sum, table->type->unit, table->unit);
+    units_percent(percent, sum, table->total);
+    units_format(total, table->total, table->type->unit, table->unit);
+    printf("Still waiting: %s, %s of %s total\n", waiting, percent + strspn(percent, " "),
+           total);
 }
 
 static void put_filters(const struct filter_options *filter)
@@ -247,6 +277,19 @@ static void put_row(const struct table *table, const struct node *node, int64_t 
     putchar('\n');
 }
 
+/* What a name stands for: the two contention profiles have the same types, and only a comment of the agent's
+ * tells holders from waiters. */
+static const char *name_heading(const struct profile *profile)
+{
+    for (size_t i = 0; i < profile->n_comments; i++) {
+        if (!strcmp(profile->comments[i], "profile: mutex"))
+            return "  held by";
+        if (!strcmp(profile->comments[i], "profile: block"))
+            return "  waited in";
+    }
+    return "";
+}
+
 static void put_table(const struct table *table)
 {
     const char *bold = verb_colours(stdout) ? "\033[1m" : "", *plain = *bold ? "\033[0m" : "";
@@ -257,11 +300,12 @@ static void put_table(const struct table *table)
     put_type(table);
     put_time(table->profile);
     put_duration(table);
+    put_waiting(table);
     put_filters(&table->request->filter);
     put_summary(table);
     put_cuts(table);
-    printf("%s%10s %5s%% %5s%% %10s %5s%%%s\n", bold, "flat", "flat", "sum", "cum", "cum",
-           plain);
+    printf("%s%10s %5s%% %5s%% %10s %5s%%%s%s\n", bold, "flat", "flat", "sum", "cum", "cum",
+           name_heading(table->profile), plain);
     for (size_t i = 0; i < table->n_rows; i++) {
         if (__builtin_add_overflow(sum, table->rows[i].flat, &sum))
             sum = INT64_MAX;

@@ -109,7 +109,7 @@ def heap(**options):
 def table(text):
     """{name: (flat, flat%, cum, cum%)} and the lines of the heading."""
     lines = [line for line in text.rstrip("\n").split("\n") if not line.startswith("next: ")]
-    head = next(i for i, line in enumerate(lines) if re.fullmatch(r" +flat +flat% +sum% +cum +cum%", line))
+    head = next(i for i, line in enumerate(lines) if re.fullmatch(r" +flat +flat% +sum% +cum +cum%(  held by|  waited in)?", line))
     rows = {}
     for line in lines[head + 1:]:
         flat, flat_percent, _, cum, cum_percent, name = line.split(None, 5)
@@ -252,6 +252,34 @@ class Tables(unittest.TestCase):
         odd = heap().write(self.directory / "it's one.pb.gz")
         for file, word in ((self.file, str(self.file)), (odd, "'" + str(odd).replace("'", "'\\''") + "'")):
             self.assertEqual(cprof("top", file).stdout.splitlines()[-1], f"next: go tool pprof -http=: {word}")
+
+    def contention(self, *comments):
+        """Two waits that are over, 400 and 100 ms, and one of 300 ms that is not."""
+        builder = Builder(("contentions", "count"), ("delay", "nanoseconds")).mapping("/bin/x")
+        builder.sample(["fetch", "main"], [8, 400000000], [("wait", "mutex")])
+        builder.sample(["store", "main"], [2, 100000000], [("wait", "cond"), ("state", "blocked")])
+        builder.sample(["fetch", "main"], [1, 300000000], [("wait", "mutex"), ("state", "waiting")])
+        for comment in comments:
+            builder.comment(comment)
+        return builder.write(self.directory / "contention.pb.gz")
+
+    def test_a_mutex_profile_names_holders_and_a_block_profile_waiters(self):
+        for comments, heading in ((["host: h", "profile: mutex"], "  held by"), (["profile: block"], "  waited in"), ([], ""),
+                                  (["profile: heap", "labels: profile: mutex"], "")):
+            file = self.contention(*comments)
+            for verb in ("top", "text"):
+                rows, head = self.read(verb, file)
+                self.assertTrue(head[-1].endswith("cum%" + heading), (comments, head[-1]))
+                self.assertEqual(rows["fetch"][0], "700ms")
+
+    def test_waits_in_progress_are_said_in_one_line(self):
+        file = self.contention("profile: block")
+        for arguments, line in ((["top"], "Still waiting: 300ms, 37.50% of 800ms total"),
+                                (["text", "-s", "contentions"], "Still waiting: 1, 9.09% of 11 total"),
+                                (["top", "--focus", "store"], "Still waiting: 300ms, 37.50% of 800ms total")):
+            head = self.read(*arguments, file)[1]
+            self.assertEqual([found for found in head if "waiting" in found], [line], arguments)
+        self.assertNotIn("waiting", cprof("top", self.file).stdout)
 
     def test_names_cannot_send_escapes(self):
         file = Builder(("n\033[1m", "u\033[1m\x9b\udcff")).mapping("/x/\033[2J")
