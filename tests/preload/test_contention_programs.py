@@ -208,7 +208,7 @@ if (!isMainThread) {
 class Allocators(Contended):
     """Their locks contend inside malloc: before the agent in LD_PRELOAD or behind it."""
     LIBRARIES = ("libjemalloc.so.2", "libtcmalloc_minimal.so.4", "libmimalloc.so.2")
-    OPERATIONS = os.environ.get("CROWD_OPERATIONS", "100000")
+    OPERATIONS = os.environ.get("CROWD_OPERATIONS", "1000000")
 
     def path_of(self, library):
         listing = subprocess.run(["/sbin/ldconfig", "-p"], stdout=subprocess.PIPE, check=True).stdout.decode()

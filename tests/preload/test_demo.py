@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from harness import BUILD, ROOT, PreloadTest, clean_env, temporary_directory  # noqa: E402
 import pprof_decode  # noqa: E402
 
-FORGETS = "cache_thumbnail_and_forget"
+FORGETS, HOLDS, WAITS = "cache_thumbnail_and_forget", "index_cache_under_lock", "note_request"
 
 
 def demo(build, **env):
@@ -40,20 +40,24 @@ class DemoTest(PreloadTest):
     def setUp(self):
         self.tmp = temporary_directory()
 
-    def test_the_function_that_forgets_is_first_in_both_tables(self):
+    def test_the_functions_that_forget_hold_and_wait_are_the_first_rows(self):
         done = demo(BUILD, TMPDIR=self.tmp)
         out = done.stdout.decode()
         self.assertEqual((done.returncode, done.stderr), (0, b""), out)
         rows = [after.split()[-1] for line, after in zip(out.splitlines(), out.splitlines()[1:]) if "flat%" in line]
-        self.assertEqual(rows, [FORGETS, FORGETS], out)
+        self.assertEqual(rows, [FORGETS, FORGETS, HOLDS, WAITS], out)
+        self.assertEqual([line.split("cum%")[-1].strip() for line in out.splitlines() if "flat%" in line],
+                         ["", "", "held by", "waited in"])
+        self.assertLess(len(out.splitlines()), 40, out)
         self.assertEqual(processes_in(self.tmp), [])
 
         directory, = self.tmp.glob("cprof-demo.*")
         self.assertEqual([name for name in os.listdir(directory) if not name.endswith(".pb.gz")], [])
         files = sorted(directory.glob("*.heap.pb.gz"))
         self.assertEqual([file.name.split(".", 2)[2] for file in files], ["0001.heap.pb.gz", "0002.heap.pb.gz"])
+        self.assertIn(str(directory), out.partition("Profiles:")[2])
         for file in files:
-            self.assertIn(str(file), out.partition("Profiles:")[2])
+            self.assertIn(str(file), out)
         half, whole = (pprof_decode.load(file).count(FORGETS, "inuse_space") for file in files)
         self.assertTrue(1.2 < whole / half < 3.5, f"{half} bytes half way, {whole} at the end; 24 and 48 MiB are expected")
 
@@ -71,6 +75,22 @@ class DemoTest(PreloadTest):
                 self.assertEqual(done.returncode, 1, done.stdout)
                 self.assertIn(reason, done.stderr.decode())
                 self.assertEqual(processes_in(self.tmp), [])
+
+    def test_another_holder_or_waiter_fails_and_says_so(self):
+        build = self.tmp / "build"
+        shutil.copytree(BUILD / "demo", build / "demo")
+        shutil.copy(BUILD / "libcprof.so", build)
+        for mutex, block, reason in ((FORGETS, WAITS, f"first row is {FORGETS}, not the function that holds"),
+                                     ("[wakeup]", WAITS, 'first row is "[wakeup]", which is no function'),
+                                     (HOLDS, HOLDS, f"first row is {HOLDS}, not the function that waits")):
+            with self.subTest(mutex=mutex, block=block):
+                (build / "cprof").write_text(
+                    f"#!/bin/sh\nrow={FORGETS}\ncase $* in *mutex.pb.gz) row='{mutex}' ;; *block.pb.gz) row='{block}' ;; esac\n"
+                    "echo ' flat  flat%   sum%  cum   cum%'\necho \" 1MB 1% 1% 1MB 1% $row\"\n")
+                (build / "cprof").chmod(0o755)
+                done = demo(build, TMPDIR=self.tmp)
+                self.assertEqual(done.returncode, 1, done.stdout)
+                self.assertIn(reason, done.stderr.decode())
 
     def test_a_server_that_dies_fails_and_leaves_nothing_behind(self):
         build = self.tmp / "build"

@@ -6,6 +6,7 @@
  *     cache_thumbnail_and_forget()   64 KiB stay in a cache that nobody ever looks into (48 MiB in a whole run)
  *     peek_blob_and_forget()         the error path leaves the blob's FILE open
  *     serve_listing_and_forget()     the connection is never closed
+ *     index_cache_under_lock()       holds cache_lock while it computes; note_request() waits for that
  *
  * After the first half it prints "half way" and reads a line from stdin; at the end of the input, too, it goes on.
  * It ends by itself with status 0. */
@@ -22,6 +23,7 @@ enum {
     REQUESTS_PER_HALF = 384, /* of each client */
     BLOB_BYTES = 256 << 10,
     THUMBNAIL_BYTES = 64 << 10,
+    N_INDEXED = 32, /* thumbnails at a time */
 };
 
 struct blob {
@@ -38,7 +40,8 @@ struct thumbnail {
 static char directory[256];
 static int listener;
 static struct sockaddr_in address;
-static struct thumbnail *cache; /* guarded by cache_lock; only ever grows */
+static struct thumbnail *cache; /* guarded by cache_lock, as what follows; only ever grows */
+static unsigned long index_sum, n_requests;
 static pthread_mutex_t cache_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* ---- blobs ---- */
@@ -95,6 +98,29 @@ NAMED void serve_blob(int connection, int number)
     close_blob(&blob);
 }
 
+/* A checksum over the newest thumbnails: a millisecond of work for which nobody needs the lock. */
+NAMED unsigned long index_cache_under_lock(struct thumbnail *newest)
+{
+    unsigned long sum = 1;
+
+    pthread_mutex_lock(&cache_lock);
+    newest->next = cache;
+    cache = newest;
+    for (int n = 0; newest && n < N_INDEXED; n++, newest = newest->next)
+        for (size_t i = 0; i < THUMBNAIL_BYTES; i++)
+            sum = sum * 31 + (unsigned char)newest->pixels[i];
+    index_sum = sum;
+    pthread_mutex_unlock(&cache_lock);
+    return sum;
+}
+
+NAMED void note_request(void)
+{
+    pthread_mutex_lock(&cache_lock);
+    n_requests++;
+    pthread_mutex_unlock(&cache_lock);
+}
+
 NAMED void cache_thumbnail_and_forget(const struct blob *blob)
 {
     struct thumbnail *thumbnail = malloc(sizeof *thumbnail);
@@ -102,10 +128,7 @@ NAMED void cache_thumbnail_and_forget(const struct blob *blob)
     check(thumbnail, "malloc");
     for (size_t i = 0; i < THUMBNAIL_BYTES; i++)
         thumbnail->pixels[i] = blob->bytes[i * (blob->size / THUMBNAIL_BYTES)];
-    pthread_mutex_lock(&cache_lock);
-    thumbnail->next = cache;
-    cache = thumbnail;
-    pthread_mutex_unlock(&cache_lock);
+    check(index_cache_under_lock(thumbnail) != 0, "the index");
 }
 
 NAMED void serve_thumbnail(int connection, int number)
@@ -152,6 +175,7 @@ NAMED void handle_client(int connection)
 
     check(length > 0, "recv");
     request[length] = '\0';
+    note_request();
     int number = request[1] - '0';
     switch (request[0]) {
     case 'b': serve_blob(connection, number); break;
