@@ -98,7 +98,7 @@ static void start_contention(const struct config *config)
 static void start_stacks(const struct config *config)
 {
     sample_set_depth((uint32_t)config->depth);
-    if (!config->is_off && config->profiles && stack_init() < 0)
+    if (!config->is_off && stack_init() < 0) /* profiles may be made at run time */
         log_warn("stacks: libunwind.so.8: %s; samples are counted under [lost]",
                  text_errno(ENOENT));
 }

@@ -7,6 +7,7 @@
 #include <sys/auxv.h>
 #include <sys/utsname.h>
 
+#include "agent/objects.h"
 #include "agent/process.h"
 #include "agent/profile.h"
 #include "agent/snapshot.h"
@@ -16,7 +17,7 @@
 #include "base/sys.h"
 #include "base/text.h"
 
-enum { PATTERN_BYTES = PATH_MAX, HOST_BYTES = 65, EXE_BYTES = 128 };
+enum { PATTERN_BYTES = PATH_MAX, HOST_BYTES = 65, EXE_BYTES = 128, NAME_BYTES = 256 };
 
 static struct {
     char pattern[PATTERN_BYTES]; /* absolute; %{ENV} is expanded already */
@@ -52,8 +53,42 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* Expands everything but %{ENV}. */
-static void expand(struct text *text, const char *pattern, uint32_t number, const char *profile)
+/* How many other profiles would have the same name in a file, and have more right to it: a name that is plain
+ * as it is comes first, then they go by the alphabet. */
+static unsigned n_namesakes(const struct profile *profile)
+{
+    char own[NAME_BYTES], other[NAME_BYTES];
+    const struct profile *at = NULL;
+    struct text text;
+    unsigned n = 0;
+    bool is_before = true;
+
+    text_init(&text, own, sizeof own);
+    add_plain(&text, profile->name);
+    if (strcmp(own, profile->name) == 0)
+        return 0;
+    while ((at = profile_next(at))) {
+        is_before &= at != profile;
+        text_init(&text, other, sizeof other);
+        add_plain(&text, at->name);
+        if (at != profile && strcmp(own, other) == 0)
+            n += is_before || strcmp(other, at->name) == 0;
+    }
+    return n;
+}
+
+static void add_profile_name(struct text *text, const struct profile *profile)
+{
+    const unsigned n = n_namesakes(profile);
+
+    add_plain(text, profile->name);
+    if (n)
+        text_addf(text, "+%u", n + 1);
+}
+
+/* Expands everything but %{ENV}; profile: NULL where there is no %k. */
+static void expand(struct text *text, const char *pattern, uint32_t number,
+                   const struct profile *profile)
 {
     for (const char *at = pattern; *at; at++) {
         if (*at != '%' || !at[1]) {
@@ -66,7 +101,7 @@ static void expand(struct text *text, const char *pattern, uint32_t number, cons
         case 'p': text_add_u64(text, (uint64_t)process_pid(), 1); break;
         case 'n': text_add_u64(text, number, 4); break;
         case 't': text_add_u64(text, clock_wall_ns() / 1000000000u, 1); break;
-        case 'k': add_plain(text, profile); break;
+        case 'k': add_profile_name(text, profile); break;
         case '%': text_add_char(text, '%'); break;
         default: text_add_char(text, '%'); text_add_char(text, *at);
         }
@@ -199,7 +234,7 @@ static void check_output(void)
     if (!is_constant(pattern))
         return;
     text_init(&directory, buffer, sizeof buffer);
-    expand(&directory, pattern, 0, "");
+    expand(&directory, pattern, 0, NULL);
     int err = ensure_directory(buffer);
     if (err == 0)
         err = sys_access(buffer, 2 /* W_OK */);
@@ -274,12 +309,26 @@ static int write_profile(const struct profile *profile, uint32_t number, const c
     err = ensure_directory(buffer);
     if (err < 0)
         goto out;
-    text_addf(&temporary, "/.cprof.%d.%lx.%u.%s.tmp", process_pid(),
-              load_relaxed(&process_self()->start_ns), number, profile->name);
+    text_addf(&temporary, "/.cprof.%d.%lx.%u.%u.tmp", process_pid(),
+              load_relaxed(&process_self()->start_ns), number, profile->source);
     err = temporary.cut ? -ENAMETOOLONG : write_file(&snapshot.input, buffer, path);
 out:
     snapshot_drop(&snapshot);
     return err;
+}
+
+static void dump_one(const struct profile *profile, uint32_t number)
+{
+    char buffer[PATTERN_BYTES];
+    struct text path;
+
+    text_init(&path, buffer, sizeof buffer);
+    expand(&path, state.pattern, number, profile);
+    const int err = path.cut ? -ENAMETOOLONG : write_profile(profile, number, buffer);
+    if (err < 0)
+        complain(buffer, err);
+    else
+        log_info("dump: %s: written", buffer);
 }
 
 /* ---- entry points ---- */
@@ -288,24 +337,17 @@ void dump_all(uint32_t reasons)
 {
     (void)reasons;
     const uint32_t number = add_relaxed(&process_self()->n_snapshots, 1) + 1;
-    char buffer[PATTERN_BYTES];
 
     if (state.pattern_err) {
         complain_of_pattern(state.at_exit ? "CPROF_OUT" : "start directory");
         return;
     }
-    for (size_t i = 0; i < n_profiles; i++) {
-        struct text path;
-        if (!(state.profiles & config_profile_bit(profiles[i].name)))
-            continue;
-        text_init(&path, buffer, sizeof buffer);
-        expand(&path, state.pattern, number, profiles[i].name);
-        const int err = path.cut ? -ENAMETOOLONG : write_profile(&profiles[i], number, buffer);
-        if (err < 0)
-            complain(buffer, err);
-        else
-            log_info("dump: %s: written", buffer);
-    }
+    for (size_t i = 0; i < n_profiles; i++)
+        if (state.profiles & config_profile_bit(profiles[i].name))
+            dump_one(&profiles[i], number);
+    for (const struct profile *made = NULL; (made = objects_after(made));)
+        if (objects_count(made->objects))
+            dump_one(made, number);
 }
 
 bool dump_is_wanted_at_exit(void)
@@ -330,7 +372,7 @@ void dump_init(const struct config *config, const char *const *environment)
     if (sys_uname(&system) == 0)
         add_plain(&text, system.nodename);
     state.profiles = config->profiles;
-    state.at_exit = *config->out && !config->is_off && config->profiles;
+    state.at_exit = *config->out && !config->is_off;
     state.options = (struct snapshot_options){
         .use_symbols = config->symbols == CONFIG_SYMBOLS_SYMTAB,
         .host = *state.host ? state.host : NULL,

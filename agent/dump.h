@@ -28,7 +28,8 @@ bool dump_is_wanted_at_exit(void);
 /* Why a snapshot is written; bits, as several may come together. */
 enum dump_reason { DUMP_ASKED = 1, DUMP_TIMED = 2, DUMP_EXIT = 4 };
 
-/* Writes all profiles that are on and have samples, and heap also without, under one snapshot number. */
+/* Writes all profiles that are on and have samples, and heap also without, and those made at run time that have live
+ * values, under one snapshot number. */
 void dump_all(uint32_t reasons);
 
 /* The name of the program as in file names. */

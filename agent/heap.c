@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "agent/ages.h"
 #include "agent/livetab.h"
 #include "agent/sample.h"
 #include "agent/sampler.h"
@@ -556,38 +557,17 @@ void heap_sum_by_age(uint64_t min_age_s, uint64_t *sums, size_t n_records)
     livetab_each(&live, clock_mono_s(), add_if_old, &arg);
 }
 
-static const struct {
-    uint64_t min_s;
-    const char *text;
-} age_bands[] = {
-    {0,     "under 1m" },
-    {60,    "1m to 10m"},
-    {600,   "10m to 1h"},
-    {3600,  "1h to 1d" },
-    {86400, "over 1d"  },
-};
-
-struct bands {
-    struct sampler_weight sums[COUNT_OF(age_bands)];
-};
-
 static void add_to_band(const struct live *object, void *arg)
 {
-    struct bands *bands = arg;
-    size_t i = COUNT_OF(age_bands) - 1;
-
     if (!object->value)
         return;
-    while (object->age_s < age_bands[i].min_s)
-        i--;
     const struct sampler_weight weight = value_weight(object->value);
-    bands->sums[i].objects += weight.objects;
-    bands->sums[i].bytes += weight.bytes;
+    ages_add(arg, object->age_s, weight.objects, weight.bytes);
 }
 
 void heap_comment(void (*add)(void *arg, const char *line), void *arg)
 {
-    struct bands bands = {0};
+    struct ages ages = {0};
     char buffer[256];
     struct text line;
 
@@ -602,13 +582,6 @@ void heap_comment(void (*add)(void *arg, const char *line), void *arg)
     }
     if (note)
         add(arg, note);
-    livetab_each(&live, clock_mono_s(), add_to_band, &bands);
-    for (size_t i = 0; i < COUNT_OF(age_bands); i++) {
-        if (!bands.sums[i].objects)
-            continue;
-        text_init(&line, buffer, sizeof buffer);
-        text_addf(&line, "in use, age %s: %lu objects, %lu bytes", age_bands[i].text,
-                  bands.sums[i].objects / SAMPLER_OBJECT, bands.sums[i].bytes);
-        add(arg, buffer);
-    }
+    livetab_each(&live, clock_mono_s(), add_to_band, &ages);
+    ages_comment(&ages, SAMPLER_OBJECT, add, arg);
 }

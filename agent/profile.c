@@ -1,8 +1,11 @@
 /* profile - see profile.h. */
 #include "agent/profile.h"
 
+#include <string.h>
+
 #include "agent/contention.h"
 #include "agent/heap.h"
+#include "agent/objects.h"
 #include "agent/threadcreate.h"
 #include "base/arena.h"
 #include "base/compiler.h"
@@ -10,18 +13,49 @@
 
 static struct pool records; /* by number; the overflow records come first */
 static struct record overflow_records[N_SOURCES];
+/* And those of sources made at run time; NULL: not there yet. */
+static struct record *_Atomic made_overflow[SOURCES_MADE_MAX];
+static _Atomic uint32_t n_made;
+
+static bool init_overflow(struct record *record, uint32_t source)
+{
+    record->stack = &stack_overflow;
+    record->source = source;
+    if (!pool_number(&records, &record->id))
+        return false;
+    pool_set(&records, record->id, record);
+    return true;
+}
 
 bool profile_init(void)
 {
-    for (uint32_t source = 0; source < N_SOURCES; source++) {
-        struct record *record = &overflow_records[source];
-        record->stack = &stack_overflow;
-        record->source = source;
-        if (!pool_number(&records, &record->id))
+    for (uint32_t source = 0; source < N_SOURCES; source++)
+        if (!init_overflow(&overflow_records[source], source))
             return false;
-        pool_set(&records, record->id, record);
-    }
     return true;
+}
+
+uint32_t record_new_source(void)
+{
+    struct record *record = arena_alloc(sizeof *record);
+    uint32_t n = load_relaxed(&n_made);
+
+    if (!record)
+        return 0;
+    do
+        if (n == SOURCES_MADE_MAX)
+            return 0;
+    while (!cas_relaxed(&n_made, &n, n + 1));
+    if (!init_overflow(record, N_SOURCES + n) || !thread_add_source(N_SOURCES + n))
+        return 0;
+    store_release(&made_overflow[n], record); /* pairs with overflow_of */
+    return N_SOURCES + n;
+}
+
+static struct record *overflow_of(uint32_t source)
+{
+    return source < N_SOURCES ? &overflow_records[source]
+                              : load_acquire(&made_overflow[source - N_SOURCES]);
 }
 
 struct record *record_get(uint32_t id)
@@ -39,7 +73,7 @@ size_t records_count(void)
 struct record_key {
     struct trie_key key;
     struct stack *stack;
-    enum record_source source;
+    uint32_t source;
     uint64_t tag;
 };
 
@@ -48,7 +82,7 @@ static bool is_same(struct trie_item *item, const struct trie_key *key)
     const struct record *record = (const void *)item;
     const struct record_key *wanted = (const void *)key;
 
-    return record->tag == wanted->tag && record->source == (uint32_t)wanted->source;
+    return record->tag == wanted->tag && record->source == wanted->source;
 }
 
 static struct trie_item *make(const struct trie_key *key)
@@ -66,9 +100,9 @@ static struct trie_item *make(const struct trie_key *key)
     return &record->item;
 }
 
-struct record *record_intern(enum record_source source, struct stack *stack, uint64_t tag)
+struct record *record_intern(uint32_t source, struct stack *stack, uint64_t tag)
 {
-    const uint64_t mixed = (tag * N_SOURCES + source) * 0x9e3779b97f4a7c15;
+    const uint64_t mixed = (tag * SOURCES_MAX + source) * 0x9e3779b97f4a7c15;
     const struct record_key key = {
         .key = {.hash = mixed ^ mixed >> 32, .is_same = is_same, .make = make},
         .stack = stack,
@@ -77,9 +111,9 @@ struct record *record_intern(enum record_source source, struct stack *stack, uin
     };
 
     if (stack == &stack_overflow)
-        return &overflow_records[source];
+        return overflow_of(source);
     struct trie_item *item = trie_slot_intern(&stack->records, &key.key, NULL);
-    return item ? (struct record *)item : &overflow_records[source];
+    return item ? (struct record *)item : overflow_of(source);
 }
 
 /* ---- shards ---- */
@@ -179,3 +213,34 @@ const struct profile profiles[] = {
 };
 /* NOLINTEND(bugprone-macro-parentheses) */
 const size_t n_profiles = COUNT_OF(profiles);
+
+/* The built-in profile with the smallest name above `name`, or NULL. */
+static const struct profile *built_in_after(const char *name)
+{
+    const struct profile *first = NULL;
+
+    for (size_t i = 0; i < n_profiles; i++)
+        if (strcmp(profiles[i].name, name) > 0 &&
+            (!first || strcmp(profiles[i].name, first->name) < 0))
+            first = &profiles[i];
+    return first;
+}
+
+const struct profile *profile_next(const struct profile *last)
+{
+    const char *name = last ? last->name : "";
+    const struct profile *built_in = built_in_after(name), *made = objects_after(last);
+
+    if (!built_in || !made)
+        return built_in ? built_in : made;
+    return strcmp(built_in->name, made->name) < 0 ? built_in : made;
+}
+
+const struct profile *profile_find(const char *name)
+{
+    for (size_t i = 0; i < n_profiles; i++)
+        if (strcmp(profiles[i].name, name) == 0)
+            return &profiles[i];
+    const struct objects *objects = objects_find(name);
+    return objects ? objects_profile(objects) : NULL;
+}

@@ -33,7 +33,7 @@ struct record {
     struct stack *stack;
     uint64_t tag;
     uint32_t id;     /* number in the pool */
-    uint32_t source; /* enum record_source */
+    uint32_t source; /* source.h */
     struct shard *_Atomic others[THREAD_SHARDS - 1];
     struct shard first;
 };
@@ -43,7 +43,11 @@ bool profile_init(void);
 
 /* The record of (source, stack, tag), made when it is new.  Without memory: the source's record
  * of stack_overflow, which always exists, with tag 0. */
-struct record *record_intern(enum record_source source, struct stack *stack, uint64_t tag);
+struct record *record_intern(uint32_t source, struct stack *stack, uint64_t tag);
+
+/* A source more, for a profile that is made at run time. 0: no memory, or SOURCES_MADE_MAX are there. */
+uint32_t record_new_source(void);
+
 struct record *record_get(uint32_t id);
 size_t records_count(void);
 
@@ -77,10 +81,12 @@ struct profile_current {
     void *arg;
 };
 
+struct objects;
+
 struct profile {
     const char *name;
     const char *description;
-    enum record_source source;
+    uint32_t source;
     const struct pprof_type *types;
     size_t n_types;
     const char *default_type; /* or NULL */
@@ -95,9 +101,16 @@ struct profile {
     void (*current)(const struct profile_current *current);
     /* Adds the source's own comment lines, through add(arg, line). */
     void (*comment)(void (*add)(void *arg, const char *line), void *arg);
+    struct objects
+        *objects; /* made at run time: comments and ages are asked there; NULL: built in */
 };
 
 extern const struct profile profiles[];
 extern const size_t n_profiles;
+
+/* All profiles there are, built in or made at run time, sorted by name: the one after `last` (NULL: the first);
+ * NULL: there is no more. */
+const struct profile *profile_next(const struct profile *last);
+const struct profile *profile_find(const char *name);
 
 #endif

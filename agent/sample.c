@@ -15,13 +15,28 @@ void sample_set_depth(uint32_t depth)
     store_relaxed(&depth_max, depth < STACK_DEPTH_MAX ? depth : STACK_DEPTH_MAX);
 }
 
-/* pcs: room for depth_max + STACK_OWN_FRAMES.  Inlined, as each frame of our own costs a step of the walk. */
+/* What is skipped is taken beyond the depth, as far as there is room. */
+static inline size_t frames_to_take(const struct sample *sample)
+{
+    const size_t n = (size_t)load_relaxed(&depth_max) + sample->skip;
+
+    return n < STACK_DEPTH_MAX ? n : STACK_DEPTH_MAX;
+}
+
+/* pcs: room for frames_to_take() + STACK_OWN_FRAMES.  Inlined, as each frame of our own costs a step of the walk. */
 static inline __attribute__((always_inline)) void capture(struct sample *sample, uintptr_t *pcs)
 {
     bool truncated;
-    const size_t n = stack_capture(pcs, load_relaxed(&depth_max), &truncated);
+    const size_t depth = load_relaxed(&depth_max), skip = sample->skip;
+    size_t n = stack_capture(pcs, frames_to_take(sample), &truncated);
 
-    sample->use(sample, stacktab_intern(pcs, n, truncated));
+    if (unlikely(skip)) {
+        pcs += skip < n ? skip : n;
+        n -= skip < n ? skip : n;
+        truncated |= n > depth;
+        n = n < depth ? n : depth;
+    }
+    sample->use(sample, stacktab_intern(pcs, n, truncated && n));
 }
 
 /* The buffer for the frames is the largest thing on the stack: two sizes of it. */
@@ -46,7 +61,7 @@ static NOINLINE void capture_deep(void *arg)
 
 bool sample_take(struct sample *sample)
 {
-    const bool is_deep = load_relaxed(&depth_max) + STACK_OWN_FRAMES > SHALLOW_FRAMES;
+    const bool is_deep = frames_to_take(sample) + STACK_OWN_FRAMES > SHALLOW_FRAMES;
     const size_t room =
         stack_capture_bytes() + sizeof(uintptr_t) * (is_deep ? DEEP_FRAMES : SHALLOW_FRAMES);
     bool is_taken = true;
@@ -68,7 +83,7 @@ bool sample_take(struct sample *sample)
     return is_taken;
 }
 
-struct record *sample_record(enum record_source source, struct stack *stack, uint64_t tag)
+struct record *sample_record(uint32_t source, struct stack *stack, uint64_t tag)
 {
     struct record *record = record_intern(source, stack, tag);
 

@@ -19,7 +19,8 @@
 
 /* The first member of what the profile wants to know in use(). */
 struct sample {
-    enum record_source source;
+    uint32_t source;
+    uint32_t skip; /* frames of the caller that are left out; all of them: an empty stack */
     void (*use)(struct sample *sample, struct stack *stack);
 };
 
@@ -31,7 +32,7 @@ struct stack *sample_stack_of(const struct unwind_frame *from, const _Atomic uin
                               uint32_t want);
 
 /* record_intern(), which counts what ends in the overflow. */
-struct record *sample_record(enum record_source source, struct stack *stack, uint64_t tag);
+struct record *sample_record(uint32_t source, struct stack *stack, uint64_t tag);
 
 /* Frames kept per stack, up to STACK_DEPTH_MAX. */
 void sample_set_depth(uint32_t depth);

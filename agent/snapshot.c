@@ -8,6 +8,7 @@
 #include "agent/locations.h"
 #include "agent/mappings.h"
 #include "agent/modules.h"
+#include "agent/objects.h"
 #include "agent/process.h"
 #include "agent/sampler.h"
 #include "agent/stacktab.h"
@@ -161,16 +162,21 @@ static int copy_records(struct job *job)
         sums = workspace_take_array(job->work, 2 * n, sizeof *sums);
         if (!sums)
             return -ENOMEM;
-        heap_sum_by_age(job->options->min_age_s, sums, n);
+        if (job->profile->objects)
+            objects_sum_by_age(job->profile->objects, job->options->min_age_s, sums, n);
+        else
+            heap_sum_by_age(job->options->min_age_s, sums, n);
     }
     heap_settle_peak();
     for (uint32_t id = 0; id < n; id++) {
         struct record *record = record_get(id);
-        if (!record || record->source != (uint32_t)job->profile->source)
+        if (!record || record->source != job->profile->source)
             continue;
         job->profile->read(record, values);
-        if (sums)
+        if (sums && !job->profile->objects)
             apply_age(job, id, sums, values);
+        else if (sums)
+            memcpy(values, &sums[2 * id], n_types * sizeof *values);
         if (!any(values, n_types))
             continue;
         const struct copy copy = {.stack = record->stack, .tag = record->tag, .values = values};
@@ -595,10 +601,12 @@ static void add_start_comment(struct job *job)
 
 static void add_drop_comments(struct job *job)
 {
-    const enum record_source source = job->profile->source;
+    const uint32_t source = job->profile->source;
     uint64_t sum = 0;
 
-    add_commentf(job, "samples kept: %lu", thread_sum_kept(source));
+    add_commentf(job, "samples kept: %lu",
+                 job->profile->objects ? objects_n_added(job->profile->objects)
+                                       : thread_sum_kept(source));
     for (int why = 0; why < N_DROPS; why++) {
         const uint64_t n = thread_sum_dropped(source, (enum thread_drop)why);
         if (n)
@@ -628,7 +636,10 @@ static int add_comments(struct job *job)
     if (*job->options->labels)
         add_commentf(job, "labels: %s", job->options->labels);
     add_start_comment(job);
-    job->profile->comment(add_comment, job);
+    if (job->profile->objects)
+        objects_comment(job->profile->objects, add_comment, job);
+    else
+        job->profile->comment(add_comment, job);
     if (job->options->min_age_s)
         add_commentf(job, "in use: only what is older than %lu s", job->options->min_age_s);
     add_drop_comments(job);
@@ -652,7 +663,7 @@ static size_t work_bytes(const struct profile *profile, size_t n_records)
 
     for (uint32_t id = 0; id < n_records; id++) {
         const struct record *record = record_get(id);
-        if (!record || record->source != (uint32_t)profile->source)
+        if (!record || record->source != profile->source)
             continue;
         n_frames += record->stack->n_frames + 8u;
         n++;

@@ -84,19 +84,43 @@ uint32_t thread_count(void)
     return load_relaxed(&n_threads);
 }
 
-void thread_count_kept(enum record_source source)
+/* ---- samples kept and dropped ---- */
+
+/* Of sources made at run time: all threads count in one place, as drops are rare. */
+struct drops {
+    _Atomic uint64_t n[N_DROPS];
+};
+
+static struct drops *_Atomic made_drops[SOURCES_MADE_MAX];
+
+bool thread_add_source(uint32_t source)
 {
-    struct thread *thread = thread_record();
+    struct drops *drops = arena_alloc(sizeof *drops);
+
+    store_release(&made_drops[source - N_SOURCES], drops); /* pairs with drops_of */
+    return drops != NULL;
+}
+
+static struct drops *drops_of(uint32_t source)
+{
+    return load_acquire(&made_drops[source - N_SOURCES]);
+}
+
+void thread_count_kept(uint32_t source)
+{
+    struct thread *thread = source < N_SOURCES ? thread_record() : NULL;
 
     if (thread)
         store_relaxed(&thread->n_kept[source], load_relaxed(&thread->n_kept[source]) + 1);
 }
 
-void thread_count_drop(enum record_source source, enum thread_drop why)
+void thread_count_drop(uint32_t source, enum thread_drop why)
 {
     struct thread *thread = thread_record();
 
-    if (thread)
+    if (source >= N_SOURCES)
+        add_relaxed(&drops_of(source)->n[why], 1);
+    else if (thread)
         add_relaxed(&thread->n_dropped[source][why], 1);
 }
 
@@ -110,20 +134,20 @@ const char *thread_drop_text(enum thread_drop why)
     return texts[why];
 }
 
-uint64_t thread_sum_kept(enum record_source source)
+uint64_t thread_sum_kept(uint32_t source)
 {
     uint64_t sum = 0;
 
-    for (struct thread *t = thread_first(); t; t = t->next)
+    for (struct thread *t = thread_first(); t && source < N_SOURCES; t = t->next)
         sum += load_relaxed(&t->n_kept[source]);
     return sum;
 }
 
-uint64_t thread_sum_dropped(enum record_source source, enum thread_drop why)
+uint64_t thread_sum_dropped(uint32_t source, enum thread_drop why)
 {
-    uint64_t sum = 0;
+    uint64_t sum = source < N_SOURCES ? 0 : load_relaxed(&drops_of(source)->n[why]);
 
-    for (struct thread *t = thread_first(); t; t = t->next)
+    for (struct thread *t = thread_first(); t && source < N_SOURCES; t = t->next)
         sum += load_relaxed(&t->n_dropped[source][why]);
     return sum;
 }

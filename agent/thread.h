@@ -77,14 +77,17 @@ struct thread *thread_first(void);
 /* How many records there are: at least as many as threads were alive at once. */
 uint32_t thread_count(void);
 
+/* Makes places for a source that was made at run time. False: no memory. */
+bool thread_add_source(uint32_t source);
+
 /* Counts one sample that was kept, or was not. */
-void thread_count_kept(enum record_source source);
-void thread_count_drop(enum record_source source, enum thread_drop why);
+void thread_count_kept(uint32_t source);
+void thread_count_drop(uint32_t source, enum thread_drop why);
 /* The same word that the profile's comments use. */
 const char *thread_drop_text(enum thread_drop why);
-/* Sums over all threads. */
-uint64_t thread_sum_kept(enum record_source source);
-uint64_t thread_sum_dropped(enum record_source source, enum thread_drop why);
+/* Sums over all threads.  Kept samples of a source made at run time are its profile's to count. */
+uint64_t thread_sum_kept(uint32_t source);
+uint64_t thread_sum_dropped(uint32_t source, enum thread_drop why);
 
 /* False when this thread is inside the agent already. */
 bool guard_enter(void);
