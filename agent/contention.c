@@ -2,6 +2,8 @@
 #include "agent/contention.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/syscall.h>
 
 #include "agent/process.h"
 #include "agent/sample.h"
@@ -12,7 +14,7 @@
 #include "base/sys.h"
 #include "base/text.h"
 
-_Atomic bool contention_is_on;
+_Atomic bool contention_is_on, contention_was_given_up;
 
 static _Atomic uint64_t block_rate, mutex_rate, mutex_fraction;
 
@@ -204,6 +206,8 @@ static void forget(struct thread *thread, struct wait *wait, int64_t now,
 {
     int64_t nobodys_ns = 0;
 
+    if (wait->lock && result == CONTENTION_GAVE_UP && !load_relaxed(&contention_was_given_up))
+        store_relaxed(&contention_was_given_up, true);
     if (wait->lock)
         holders_leave(wait->lock, wait->term_ns, now, result != CONTENTION_GAVE_UP,
                       &nobodys_ns);
@@ -221,16 +225,19 @@ static void unwind_to(struct thread *thread, uint32_t n, int64_t now)
         forget(thread, &thread->waits.waits[--thread->waits.n], now, CONTENTION_GAVE_UP);
 }
 
-/* A siglongjmp may have left waits behind: their frames are not above this one any more.  On an alternate
- * signal stack addresses say nothing. */
+/* A handler's frames lie at least so far below what it interrupted: its signal frame is larger. */
+enum { SIGNAL_FRAME_BYTES = 1024 };
+
+/* A siglongjmp may have left waits behind: their frames are not above this one any more, or no handler's frame
+ * is in between.  On an alternate signal stack addresses say nothing. */
 static void drop_stale(struct thread *thread, uintptr_t sp, int64_t now)
 {
     stack_t alternate;
 
     while (thread->waits.n) {
         const struct wait *top = &thread->waits.waits[thread->waits.n - 1];
-        if (sp < load_relaxed(&top->sp) || sys_sigaltstack(NULL, &alternate) < 0 ||
-            alternate.ss_flags & SS_ONSTACK)
+        if (sp + SIGNAL_FRAME_BYTES <= load_relaxed(&top->sp) ||
+            sys_sigaltstack(NULL, &alternate) < 0 || alternate.ss_flags & SS_ONSTACK)
             return;
         unwind_to(thread, thread->waits.n - 1, now);
     }
@@ -507,6 +514,45 @@ static bool read_wait(const struct wait *wait, struct unwind_frame *ret_from,
     return *ret_seq % 2 == 1 && load_relaxed(&wait->seq) == *ret_seq;
 }
 
+/* Of "202 0x1 0x2 0x3 0x4 0x5 0x6 0xsp 0xpc": the system call, and the last but one. */
+static bool parse_syscall(const char *line, uint64_t *ret_number, uint64_t *ret_sp)
+{
+    enum { SP = 7 };
+    bool is_right = text_parse_u64(&line, ret_number) == 0;
+
+    for (int i = 0; is_right && i < SP; i++) {
+        is_right = line[0] == ' ' && line[1] == '0' && line[2] == 'x';
+        line += is_right ? 3 : 0;
+        is_right = is_right && text_parse_hex(&line, ret_sp) == 0;
+    }
+    return is_right;
+}
+
+enum { SYS_FUTEX_WAITV = 449 };
+
+/* The thread has left the wait by siglongjmp and has not waited since: it runs, or is in a system call that
+ * is neither the wait's nor a handler's.  Where the kernel does not tell, false. */
+static bool is_left_behind(int tid, uintptr_t sp)
+{
+    uint64_t number, at;
+    char buffer[256];
+    struct text path;
+
+    text_init(&path, buffer, sizeof buffer);
+    text_addf(&path, "/proc/self/task/%d/syscall", tid);
+    const int fd =
+        tid == sys_gettid() ? -1 : sys_openat(AT_FDCWD, buffer, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    const ssize_t n = sys_read(fd, buffer, sizeof buffer - 1);
+    sys_close(fd);
+    buffer[n > 0 ? n : 0] = '\0';
+    if (!parse_syscall(buffer, &number, &at))
+        return text_starts_with(buffer, "running");
+    return at + (number == SYS_futex || number == SYS_FUTEX_WAITV ? 0 : SIGNAL_FRAME_BYTES) >
+           sp;
+}
+
 static void add_wait(const struct profile_current *current, const struct thread *thread,
                      const struct wait *wait)
 {
@@ -514,7 +560,8 @@ static void add_wait(const struct profile_current *current, const struct thread 
     uint32_t kind, seq;
     int64_t start_ns;
 
-    if (!read_wait(wait, &from, &kind, &start_ns, &seq))
+    if (!read_wait(wait, &from, &kind, &start_ns, &seq) ||
+        is_left_behind(load_relaxed(&thread->tid), from.sp))
         return;
     struct stack *stack = sample_stack_of(&from, &wait->seq, seq);
     if (!stack)

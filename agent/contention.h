@@ -15,7 +15,8 @@
  * before it waits, that of the holder after the release.  A condition's waiter holds its mutex before and
  * after: there it is taken after, and only when it is kept.
  *
- * Waits in progress are found through the thread records and unwound from outside at the snapshot.
+ * Waits in progress are found through the thread records and unwound from outside at the snapshot.  What a
+ * siglongjmp left behind is told by the kernel's word on where the thread is.
  *
  * Any thread, signal-safe; errno is kept. */
 #ifndef CPROF_AGENT_CONTENTION_H
@@ -54,6 +55,10 @@ enum contention_result {
 
 /* Is any of the two profiles on? */
 HIDDEN extern _Atomic bool contention_is_on;
+
+/* Has a wait for a lock been given up?  Then a lock that nobody waits for may still be owed for: words that do
+ * not remember former waiters (rwlocks') are no longer trusted. */
+HIDDEN extern _Atomic bool contention_was_given_up;
 
 /* `lock`: whose holder is to be charged; NULL: nobody. */
 void contention_begin_at(struct contention *wait, enum wait_kind kind,

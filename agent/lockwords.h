@@ -75,8 +75,11 @@ static inline bool mutex_knows_owner(const pthread_mutex_t *mutex)
            kind & (MUTEX_ROBUST | MUTEX_PI | MUTEX_PP);
 }
 
+/* Robust and PI ones say it in the word; while a robust one is inconsistent, __owner is not a tid. */
 static inline bool mutex_is_owned_by(const pthread_mutex_t *mutex, int tid)
 {
+    if (mutex_kind(mutex) & (MUTEX_ROBUST | MUTEX_PI))
+        return (mutex_word(mutex) & LOCKWORDS_TID) == (unsigned)tid;
     return __atomic_load_n(&mutex->__data.__owner, __ATOMIC_RELAXED) == tid;
 }
 

@@ -38,8 +38,8 @@ static enum contention_result result_of(int err, const struct call *call)
 {
     const bool is_c11 = call->how == MTX_LOCK || call->how == MTX_TIMEDLOCK;
 
-    if (err == 0 || err == (is_c11 ? thrd_success : EOWNERDEAD))
-        return CONTENTION_GOT_IT;
+    if (err == 0 || (!is_c11 && (err == EOWNERDEAD || err == ENOTRECOVERABLE)))
+        return CONTENTION_GOT_IT; /* a release ended it */
     return err == (is_c11 ? (int)thrd_timedout : ETIMEDOUT) ? CONTENTION_GAVE_UP
                                                             : CONTENTION_FAILED;
 }

@@ -98,10 +98,10 @@ static NOINLINE int unlock_awaited(pthread_rwlock_t *rwlock)
     return err;
 }
 
-/* Whoever is waited for, a writer waits or holds it. */
+/* Whoever is waited for, a writer waits or holds it; but one that gave up leaves no trace in the word. */
 EXPORT int pthread_rwlock_unlock(pthread_rwlock_t *rwlock)
 {
-    if (likely(!rwlock_has_writer(rwlock)))
+    if (likely(!rwlock_has_writer(rwlock) && !load_relaxed(&contention_was_given_up)))
         return real.pthread_rwlock_unlock(rwlock);
     return unlock_awaited(rwlock);
 }
