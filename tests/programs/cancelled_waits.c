@@ -1,0 +1,148 @@
+/* Threads that are cancelled, or exit, while they wait in every way; prints what is left of them. */
+#include <sched.h>
+#include <semaphore.h>
+
+#include "waiting.h"
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
+static sem_t semaphore;
+static pthread_t sleeper;
+static pthread_key_t key;
+static _Atomic pid_t victim_tid;
+static struct timespec real_later, mono_later;
+static int n_cleanups, n_destructors;
+
+static void cleanup(void *locked)
+{
+    n_cleanups++;
+    if (locked)
+        pthread_mutex_unlock(&mutex);
+}
+static void destructor(void *unused)
+{
+    (void)unused;
+    n_destructors++;
+}
+
+NAMED void in_cond_wait(void)
+{
+    pthread_mutex_lock(&mutex);
+    pthread_cleanup_push(cleanup, "locked");
+    pthread_cond_wait(&cond, &mutex);
+    pthread_cleanup_pop(0);
+}
+NAMED void in_cond_timedwait(void)
+{
+    pthread_mutex_lock(&mutex);
+    pthread_cleanup_push(cleanup, "locked");
+    pthread_cond_timedwait(&cond, &mutex, &real_later);
+    pthread_cleanup_pop(0);
+}
+NAMED void in_cond_clockwait(void)
+{
+    pthread_mutex_lock(&mutex);
+    pthread_cleanup_push(cleanup, "locked");
+    pthread_cond_clockwait(&cond, &mutex, CLOCK_MONOTONIC, &mono_later);
+    pthread_cleanup_pop(0);
+}
+#define WAY(name, call) \
+    NAMED void in_##name(void) \
+    { \
+        pthread_cleanup_push(cleanup, NULL); \
+        call; \
+        pthread_cleanup_pop(0); \
+    }
+WAY(sem_wait, sem_wait(&semaphore))
+WAY(sem_timedwait, sem_timedwait(&semaphore, &real_later))
+WAY(sem_clockwait, sem_clockwait(&semaphore, CLOCK_MONOTONIC, &mono_later))
+WAY(join, pthread_join(sleeper, NULL))
+WAY(timedjoin, pthread_timedjoin_np(sleeper, NULL, &real_later))
+WAY(clockjoin, pthread_clockjoin_np(sleeper, NULL, CLOCK_MONOTONIC, &mono_later))
+WAY(locked_mutex, pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
+    pthread_mutex_lock(&mutex))
+
+static void *victim_main(void *way)
+{
+    pthread_setspecific(key, "");
+    atomic_store(&victim_tid, (pid_t)syscall(SYS_gettid));
+    ((void (*)(void))(uintptr_t)way)();
+    return NULL;
+}
+static void *sleeper_main(void *unused)
+{
+    for (;;)
+        pause();
+    return unused;
+}
+
+static void cancel_in(const char *name, void (*way)(void))
+{
+    pthread_t thread;
+    void *result;
+    n_cleanups = n_destructors = 0;
+    atomic_store(&victim_tid, 0);
+    check(!pthread_create(&thread, NULL, victim_main, (void *)(uintptr_t)way),
+          "pthread_create");
+    await_waiting(&victim_tid);
+    const int64_t start = now_ns();
+    sleep_until(start + 3000000);
+    pthread_cancel(thread);
+    pthread_join(thread, &result);
+    printf("%s: %s, %d cleanups, %d destructors\n", name,
+           result == PTHREAD_CANCELED ? "cancelled" : "returned", n_cleanups, n_destructors);
+}
+
+/* Cancelled before it waits: the call itself is the point. */
+static void *cancels_itself(void *unused)
+{
+    pthread_cancel(pthread_self());
+    pthread_cleanup_push(cleanup, NULL);
+    sem_wait(&semaphore); /* positive */
+    pthread_cleanup_pop(0);
+    return unused;
+}
+static void *exits_deep(void *unused)
+{
+    pthread_setspecific(key, "");
+    pthread_cleanup_push(cleanup, NULL);
+    pthread_exit("exited");
+    pthread_cleanup_pop(0);
+    return unused;
+}
+
+int main(void)
+{
+    pthread_t thread;
+    void *result;
+    real_later = after_ns(CLOCK_REALTIME, 20000000000);
+    mono_later = after_ns(CLOCK_MONOTONIC, 20000000000);
+    sem_init(&semaphore, 0, 0);
+    pthread_key_create(&key, destructor);
+    check(!pthread_create(&sleeper, NULL, sleeper_main, NULL), "pthread_create");
+#define TRY(name) cancel_in(#name, in_##name)
+    TRY(cond_wait);
+    TRY(cond_timedwait);
+    TRY(cond_clockwait);
+    TRY(sem_wait);
+    TRY(sem_timedwait);
+    TRY(sem_clockwait);
+    TRY(join);
+    TRY(timedjoin);
+    TRY(clockjoin);
+    pthread_mutex_lock(&mutex);
+    TRY(locked_mutex);
+    printf("unlock: %d\n", pthread_mutex_unlock(&mutex));
+    sem_post(&semaphore);
+    n_cleanups = 0;
+    check(!pthread_create(&thread, NULL, cancels_itself, NULL), "pthread_create");
+    pthread_join(thread, &result);
+    printf("itself: %s, %d cleanups\n", result == PTHREAD_CANCELED ? "cancelled" : "returned",
+           n_cleanups);
+    n_cleanups = n_destructors = 0;
+    check(!pthread_create(&thread, NULL, exits_deep, NULL), "pthread_create");
+    pthread_join(thread, &result);
+    printf("exit: %s, %d cleanups, %d destructors\n", (char *)result, n_cleanups,
+           n_destructors);
+    return 0;
+}
