@@ -2,7 +2,8 @@
  *
  * mutex, rwlock: one thread, nobody in its way (rwlock: read locks).  THREADS 1: the process has no other thread,
  *                which glibc knows; 2: there is one more, which does nothing.
- * contended:     THREADS threads for one mutex, some 40 ns of work under it and as much outside.
+ * contended:     THREADS threads for one mutex, some 40 ns of work under it and as much outside; each stays on its
+ *                processor, or their wandering would be what is measured.
  * create:        pthread_create and pthread_join of a thread that ends at once (THREADS is 1).
  *
  * PAIRS of each thread.  Printed per pair: CPU time (mean of the threads' own clocks; create: of the process)
@@ -10,6 +11,7 @@
 #include "bench.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 enum { MAX_THREADS = 64, WORK = 30 };
 
@@ -102,8 +104,23 @@ static void measure(struct job *job)
     job->end_ns = read_clock_ns(CLOCK_MONOTONIC);
 }
 
+/* To the n-th of the processors that the process may use, round and round. */
+static void stay_on_processor(size_t n)
+{
+    cpu_set_t all, one;
+
+    require(sched_getaffinity(0, sizeof all, &all) == 0, "sched_getaffinity");
+    n %= (size_t)CPU_COUNT(&all);
+    CPU_ZERO(&one);
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, &all) && n-- == 0)
+            CPU_SET(cpu, &one);
+    require(sched_setaffinity(0, sizeof one, &one) == 0, "sched_setaffinity");
+}
+
 static void *in_thread(void *job)
 {
+    stay_on_processor((size_t)((struct job *)job - jobs));
     pthread_barrier_wait(&start);
     measure(job);
     return job;
