@@ -84,12 +84,12 @@ static void start_heap(const struct config *config)
 static void start_contention(const struct config *config)
 {
     const uint32_t on = config->is_off ? 0 : config->profiles;
-    const char *odd = on & (CONFIG_BLOCK | CONFIG_MUTEX) ? lockwords_check() : NULL;
+    const char *odd = config->is_off ? NULL : lockwords_check();
 
     threadcreate_init(on & CONFIG_THREADCREATE);
-    if (odd)
+    if (odd && on & (CONFIG_BLOCK | CONFIG_MUTEX))
         log_warn("contention: %s: not glibc's; no mutex and block profiles", odd);
-    else
+    if (!odd) /* the program may switch them on later */
         contention_init(on & CONFIG_BLOCK ? config->block_rate_ns : 0,
                         on & CONFIG_MUTEX ? config->mutex_rate_ns : 0,
                         on & CONFIG_MUTEX ? config->mutex_fraction : 0);

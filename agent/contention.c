@@ -364,8 +364,15 @@ void contention_abandon(struct thread *thread, bool is_same_process)
 
 /* ---- control ---- */
 
+static bool is_possible; /* contention_init() was called */
+static _Atomic bool block_was_on, mutex_was_on;
+
 static void update(void)
 {
+    if (load_relaxed(&block_rate))
+        store_relaxed(&block_was_on, true);
+    if (mutex_is_on())
+        store_relaxed(&mutex_was_on, true);
     store_relaxed(&contention_is_on, load_relaxed(&block_rate) || mutex_is_on());
 }
 
@@ -374,13 +381,15 @@ void contention_init(uint64_t block_rate_ns, uint64_t mutex_rate_ns, uint64_t fr
     store_relaxed(&block_rate, block_rate_ns);
     store_relaxed(&mutex_rate, mutex_rate_ns);
     store_relaxed(&mutex_fraction, fraction);
+    is_possible = true;
     update();
 }
 
 static uint64_t set(_Atomic uint64_t *setting, uint64_t value)
 {
+    if (!is_possible)
+        return 0;
     const uint64_t previous = swap_acq_rel(setting, value);
-
     update();
     return previous;
 }
@@ -398,6 +407,12 @@ uint64_t contention_set_mutex_rate(uint64_t rate_ns)
 uint64_t contention_set_mutex_fraction(uint64_t n)
 {
     return set(&mutex_fraction, n);
+}
+
+bool contention_was_on(int source)
+{
+    return (source == SOURCE_BLOCK && load_relaxed(&block_was_on)) ||
+           (source == SOURCE_MUTEX && load_relaxed(&mutex_was_on));
 }
 
 /* ---- the profiles ---- */

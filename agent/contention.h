@@ -99,14 +99,18 @@ void contention_abandon(struct thread *thread, bool is_same_process);
 
 /* ---- control ---- */
 
-/* Once, from the constructor. */
+/* Once, from the constructor; not where the libc's locks are unknown (lockwords.h). */
 void contention_init(uint64_t block_rate_ns, uint64_t mutex_rate_ns, uint64_t mutex_fraction);
 
-/* Mean ns of waiting per sample; 1: every event, 0: off, what was recorded stays.  Return the previous one. */
+/* Mean ns of waiting per sample; 1: every event, 0: off, what was recorded stays.  Return the previous one;
+ * without contention_init() they do nothing and return 0. */
 uint64_t contention_set_block_rate(uint64_t rate_ns);
 uint64_t contention_set_mutex_rate(uint64_t rate_ns);
 /* One of `n` releases instead; 0: the rate is in force. */
 uint64_t contention_set_mutex_fraction(uint64_t n);
+
+/* Has this source (source.h) ever been switched on, by a setting or by the program? */
+bool contention_was_on(int source);
 
 /* ---- the profiles (profiles.def) ---- */
 

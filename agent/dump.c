@@ -7,6 +7,7 @@
 #include <sys/auxv.h>
 #include <sys/utsname.h>
 
+#include "agent/contention.h"
 #include "agent/objects.h"
 #include "agent/process.h"
 #include "agent/profile.h"
@@ -331,6 +332,13 @@ static void dump_one(const struct profile *profile, uint32_t number)
         log_info("dump: %s: written", buffer);
 }
 
+/* What the settings name, and what the program has switched on since. */
+static bool is_collected(const struct profile *profile)
+{
+    return state.profiles & config_profile_bit(profile->name) ||
+           contention_was_on(profile->source);
+}
+
 /* ---- entry points ---- */
 
 void dump_all(uint32_t reasons)
@@ -343,7 +351,7 @@ void dump_all(uint32_t reasons)
         return;
     }
     for (size_t i = 0; i < n_profiles; i++)
-        if (state.profiles & config_profile_bit(profiles[i].name))
+        if (is_collected(&profiles[i]))
             dump_one(&profiles[i], number);
     for (const struct profile *made = NULL; (made = objects_after(made));)
         if (objects_count(made->objects))

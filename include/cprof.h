@@ -28,7 +28,7 @@ int cprof_snapshot(void) __attribute__((weak));
 
 /* The block profile's rate: on average one sample per so many nanoseconds that threads wait; 1 counts every
  * wait, 0 none (what was counted stays).  Returns the previous rate; 0 without the agent.  Errors: none.
- * The default is CPROF_BLOCK_RATE's, 100 us.  Any thread, signal-safe. */
+ * The default is CPROF_BLOCK_RATE's, 100 us; 0 when CPROF_PROFILES leaves the profile out.  Any thread, signal-safe. */
 uint64_t cprof_set_block_rate(uint64_t rate_ns) __attribute__((weak));
 
 /* The same for the mutex profile: nanoseconds that others waited for a lock.  CPROF_MUTEX_RATE, 100 us. */

@@ -120,6 +120,14 @@ class Api(Contended):
             self.assertIn("hold_by_fraction", held, "one of one")
 
 
+    def test_a_profile_that_no_setting_names_is_there_when_the_program_switches_it_on(self):
+        run = self.assert_ok(preload("contention_api", CPROF_PROFILES="heap"))
+        self.assertIn("before switching off: block 0, mutex 0, fraction 0", run.text())
+        for profile, function in (("block", "wait_exact"), ("mutex", "hold_exact")):
+            self.assertIn(function, run.profile(profile).by_any("delay"))
+            self.assertNotIn(function.replace("exact", "at_first"), run.profile(profile).by_any("delay"))
+
+
 class Interpreters(Contended):
     PYTHON = r"""
 import sys, threading, time

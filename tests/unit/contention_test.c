@@ -225,3 +225,26 @@ TEST_ALONE(errno_is_kept)
     CHECK_INT(contention_charge(&wait) >= 0, 1, "charge");
     CHECK_INT(errno, 4711, "charge");
 }
+
+TEST_ALONE(nothing_can_be_switched_on_where_the_locks_are_unknown)
+{
+    CHECK_INT(contention_set_block_rate(1), 0, "block");
+    CHECK_INT(contention_set_mutex_rate(1), 0, "mutex");
+    CHECK_INT(contention_set_mutex_fraction(1), 0, "fraction");
+    CHECK_INT(contention_set_block_rate(1), 0, "block, again");
+    CHECK_INT(load_relaxed(&contention_is_on), false, "on");
+    CHECK_INT(contention_was_on(SOURCE_BLOCK), false, "block was on");
+}
+
+TEST_ALONE(a_profile_that_was_on_once_is_remembered)
+{
+    contention_init(0, 0, 0);
+    CHECK_INT(load_relaxed(&contention_is_on), false, "on");
+    CHECK_INT(contention_set_mutex_fraction(5), 0, "fraction");
+    CHECK_INT(load_relaxed(&contention_is_on), true, "on with a fraction");
+    CHECK_INT(contention_set_mutex_fraction(0), 5, "fraction");
+    CHECK_INT(load_relaxed(&contention_is_on), false, "on without");
+    CHECK_INT(contention_was_on(SOURCE_MUTEX), true, "mutex was on");
+    CHECK_INT(contention_was_on(SOURCE_BLOCK), false, "block was on");
+    CHECK_INT(contention_was_on(SOURCE_HEAP), false, "heap is none of these");
+}
