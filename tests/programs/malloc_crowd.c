@@ -2,6 +2,8 @@
  *
  * Every block is freed by whichever thread finds it, large ones too; a mutex of the program's own is fought for
  * inside, and snapshots are asked for while all this goes on (SIGUSR2).  OPERATIONS of each thread. */
+#include <sched.h>
+
 #include "victim.h"
 
 enum { N_THREADS = 4, N_SLOTS = 256, SNAPSHOT_EVERY = 4 };
@@ -19,7 +21,8 @@ NAMED void fight_for_the_lock(void)
 {
     pthread_mutex_lock(&lock);
     free(malloc(opaque(100)));
-    n_locked++;
+    if (n_locked++ % 64 == 0)
+        sched_yield(); /* whoever runs now comes here soon */
     pthread_mutex_unlock(&lock);
 }
 
