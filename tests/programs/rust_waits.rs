@@ -147,10 +147,12 @@ fn others() {
     b.wait();
     waiter.join().unwrap();
     let once = Arc::new(Once::new());
+    let mut waiter = None;
     once.call_once(|| {
-        let _detached = start(&once, wait_once);
+        waiter = Some(start(&once, wait_once));
         work_while_it_sleeps();
     });
+    waiter.unwrap().join().unwrap();
     println!("once {}", once.is_completed());
 }
 
