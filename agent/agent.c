@@ -8,6 +8,7 @@
 #include "agent/config.h"
 #include "agent/contention.h"
 #include "agent/dump.h"
+#include "agent/follow.h"
 #include "agent/heap.h"
 #include "agent/lockwords.h"
 #include "agent/modules.h"
@@ -131,6 +132,7 @@ static void start(const char *const *environment)
         check_allocator(&config);
     agent_thread_init();
     trigger_init(&config);
+    follow_init(&config);
     is_active = !config.is_off;
     agent_thread_start();
 }

@@ -328,7 +328,7 @@ struct entry { /* what CIE and FDE say */
     uint64_t code_align;
     int64_t data_align;
     uint8_t encoding; /* of the addresses in the FDE */
-    bool has_augmentation, is_signal_frame;
+    bool has_augmentation, is_signal_frame, has_handler;
     struct reader cie_program, fde_program;
     uintptr_t start, size;
 };
@@ -680,6 +680,7 @@ static void read_augmentation(struct reader *r, const char *letters, struct entr
         case 'R': entry->encoding = read_u8(r); break;
         case 'L': read_u8(r); break;
         case 'P':
+            entry->has_handler = true;
             encoding = read_u8(r);
             if (encoding != PE_OMIT)
                 read_pointer(r, encoding % PE_INDIRECT, image->header);
@@ -853,22 +854,38 @@ static bool scan_frames(const struct cfi_image *image, const uint8_t *at, uintpt
     return false;
 }
 
-struct cfi_rule cfi_find(const struct cfi_image *image, uintptr_t pc)
+/* CFI_NONE: no FDE; CFI_UNKNOWN: it cannot be read; else *ret_entry is the one of `pc`. */
+static enum cfi_cfa find_entry(const struct cfi_image *image, uintptr_t pc,
+                               struct entry *ret_entry)
 {
-    const struct cfi_rule none = {.cfa = CFI_NONE};
     struct header header;
-    struct entry entry;
 
     if (!read_header(image->header, image->header_limit, &header))
-        return none;
+        return CFI_NONE;
     if (header.table) {
         const uint8_t *fde = search_table(image, &header, pc);
-        if (!fde || !read_fde(image, fde, &entry))
-            return fde ? unknown : none;
-        if (!covers(&entry, pc))
-            return none;
-    } else if (!scan_frames(image, header.frames, pc, &entry)) {
-        return none;
+        if (!fde)
+            return CFI_NONE;
+        if (!read_fde(image, fde, ret_entry))
+            return CFI_UNKNOWN;
+        return covers(ret_entry, pc) ? CFI_SP : CFI_NONE;
     }
-    return rule_of_entry(image, &entry, pc);
+    return scan_frames(image, header.frames, pc, ret_entry) ? CFI_SP : CFI_NONE;
+}
+
+struct cfi_rule cfi_find(const struct cfi_image *image, uintptr_t pc)
+{
+    struct entry entry;
+    const enum cfi_cfa found = find_entry(image, pc, &entry);
+
+    if (found == CFI_NONE)
+        return (struct cfi_rule){.cfa = CFI_NONE};
+    return found == CFI_UNKNOWN ? unknown : rule_of_entry(image, &entry, pc);
+}
+
+bool cfi_has_handler(const struct cfi_image *image, uintptr_t pc)
+{
+    struct entry entry;
+
+    return find_entry(image, pc, &entry) == CFI_SP && entry.has_handler;
 }

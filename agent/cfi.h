@@ -11,6 +11,7 @@
 #ifndef CPROF_AGENT_CFI_H
 #define CPROF_AGENT_CFI_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* One loaded object's tables. */
@@ -60,6 +61,9 @@ static inline int cfi_outer(struct cfi_rule rule)
 
 /* The rule for the instruction at `pc`. */
 struct cfi_rule cfi_find(const struct cfi_image *image, uintptr_t pc);
+
+/* True when the function at `pc` may catch exceptions or clean up after them. */
+bool cfi_has_handler(const struct cfi_image *image, uintptr_t pc);
 
 /* Where a .eh_frame_hdr that ends before `limit` says .eh_frame is; NULL: it does not say. */
 const uint8_t *cfi_frames_of(const uint8_t *header, const uint8_t *limit);

@@ -194,6 +194,17 @@ static void keep_stack(struct sample *base, struct stack *stack)
 }
 
 /* Counted before it is in the table, so that its removal cannot be counted first. */
+static int put_value(struct objects *objects, struct record *record, const struct value *value)
+{
+    count(objects, record, ADDED, 1, value->weight);
+    const int err = valuetab_put(&objects->values, value);
+    if (unlikely(err < 0))
+        count(objects, record, ADDED, (uint64_t)-1, value->weight);
+    if (unlikely(err == -ENOMEM))
+        thread_count_drop(objects->profile.source, DROP_LIVE_FULL);
+    return err;
+}
+
 static int put(struct objects *objects, struct stack *stack, uint64_t value, uint64_t bytes)
 {
     struct record *record = sample_record(objects->profile.source, stack, 0);
@@ -202,13 +213,7 @@ static int put(struct objects *objects, struct stack *stack, uint64_t value, uin
                                 .record = record->id,
                                 .born_s = (uint32_t)clock_mono_s()};
 
-    count(objects, record, ADDED, 1, bytes);
-    const int err = valuetab_put(&objects->values, &entry);
-    if (unlikely(err < 0))
-        count(objects, record, ADDED, (uint64_t)-1, bytes);
-    if (unlikely(err == -ENOMEM))
-        thread_count_drop(objects->profile.source, DROP_LIVE_FULL);
-    return err;
+    return put_value(objects, record, &entry);
 }
 
 int objects_add(struct objects *objects, uint64_t value, uint64_t bytes, uint32_t skip)
@@ -226,14 +231,37 @@ int objects_add(struct objects *objects, uint64_t value, uint64_t bytes, uint32_
     return err;
 }
 
-bool objects_remove(struct objects *objects, uint64_t value)
+bool objects_take(struct objects *objects, uint64_t value, struct object *ret_object)
 {
     struct value entry;
 
     if (!valuetab_take(&objects->values, value, &entry))
         return false;
-    count(objects, record_get(entry.record), REMOVED, 1, entry.weight);
+    *ret_object = (struct object){
+        .value = value,
+        .bytes = entry.weight,
+        .age_s = (uint32_t)clock_mono_s() - entry.born_s,
+        .record = record_get(entry.record),
+    };
+    count(objects, ret_object->record, REMOVED, 1, entry.weight);
     return true;
+}
+
+void objects_put_back(struct objects *objects, const struct object *object)
+{
+    const struct value entry = {.key = object->value,
+                                .weight = object->bytes,
+                                .record = object->record->id,
+                                .born_s = (uint32_t)(clock_mono_s() - object->age_s)};
+
+    put_value(objects, object->record, &entry);
+}
+
+bool objects_remove(struct objects *objects, uint64_t value)
+{
+    struct object object;
+
+    return objects_take(objects, value, &object);
 }
 
 uint64_t objects_count(struct objects *objects)

@@ -43,6 +43,17 @@ int objects_add(struct objects *objects, uint64_t value, uint64_t bytes, uint32_
 /* False: the value is not there, which is no error. */
 bool objects_remove(struct objects *objects, uint64_t value);
 
+struct object {
+    uint64_t value;
+    uint64_t bytes;
+    uint64_t age_s;
+    struct record *record; /* of the stack that added it */
+};
+/* The same, and what was there for objects_put_back(): the value is alive after all.  When it was added anew meanwhile,
+ * or memory is out, it is not put back. */
+bool objects_take(struct objects *objects, uint64_t value, struct object *ret_object);
+void objects_put_back(struct objects *objects, const struct object *object);
+
 /* Live values now. */
 uint64_t objects_count(struct objects *objects);
 /* All that were ever added. */
@@ -50,12 +61,6 @@ uint64_t objects_n_added(struct objects *objects);
 
 /* Calls visit() for every value that is there from the beginning to the end of the call, and perhaps for some that
  * come or go meanwhile. */
-struct object {
-    uint64_t value;
-    uint64_t bytes;
-    uint64_t age_s;
-    struct record *record; /* of the stack that added it */
-};
 void objects_each(struct objects *objects,
                   void (*visit)(const struct object *object, void *arg), void *arg);
 

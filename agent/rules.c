@@ -173,8 +173,7 @@ static bool read_value(struct reader *r, struct rules_value *ret_value, bool ret
 static bool read_key(struct reader *r, struct rules_action *action)
 {
     if (!take_word(r, "key") || !take(r, "="))
-        return fail(r, "%s: no key; expected key=ret, key=argN or key=*argN",
-                    rest(r));
+        return fail(r, "%s: no key; expected key=ret, key=argN or key=*argN", rest(r));
     if (!read_value(r, &action->key, false))
         return false;
     if (action->is_release && action->key.kind == RULES_RET)

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sys/auxv.h>
 
+#include "agent/hooks.h"
 #include "agent/thread.h"
 #include "base/arena.h"
 #include "base/atomic.h"
@@ -58,7 +59,7 @@ size_t stack_keep(uintptr_t *pcs, size_t n, size_t max, bool *ret_truncated)
 
     *ret_truncated = false;
     for (size_t i = 0; i < n && pcs[i]; i++) {
-        if (is_own(pcs[i]))
+        if (is_own(pcs[i]) || hooks_is_return(pcs[i]))
             continue;
         if (kept == max) {
             *ret_truncated = true;

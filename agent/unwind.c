@@ -474,7 +474,29 @@ size_t unwind_walk_copy(struct unwind_frame from, const struct unwind_copy *copy
     return n;
 }
 
+enum unwind_place unwind_place_of(uintptr_t pc)
+{
+    struct dl_find_object object;
+    struct cfi_image image;
+
+    if (!unwind_is_supported() || !find_object(pc - 1, false, &object))
+        return UNWIND_OTHER;
+    const struct cfi_rule rule = find_rule(&object, pc - 1);
+    if (rule.cfa == CFI_GUESS)
+        return UNWIND_GUESS;
+    return rule.cfa == CFI_SP && rule.cfa_offset == sizeof(uintptr_t) && !rule.flags &&
+                   image_of(&object, &image) && !cfi_has_handler(&image, pc - 1)
+               ? UNWIND_BARE
+               : UNWIND_OTHER;
+}
+
 #else
+
+enum unwind_place unwind_place_of(uintptr_t pc)
+{
+    (void)pc;
+    return UNWIND_OTHER;
+}
 
 bool unwind_is_supported(void)
 {

@@ -48,6 +48,14 @@ struct unwind_copy {
 size_t unwind_walk_copy(struct unwind_frame from, const struct unwind_copy *copy,
                         uintptr_t *ret_pcs, size_t max, bool *ret_is_cut);
 
+/* How a walk would go on from the return address `pc`. */
+enum unwind_place {
+    UNWIND_BARE, /* to what stands on top of the stack, with all registers as they are; nothing is caught there */
+    UNWIND_GUESS, /* there are no tables: by the frame pointer */
+    UNWIND_OTHER,
+};
+enum unwind_place unwind_place_of(uintptr_t pc);
+
 #if !defined(__x86_64__)
 
 static inline struct unwind_frame unwind_here(void)

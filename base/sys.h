@@ -77,6 +77,10 @@ static inline int sys_munmap(void *at, size_t size)
 {
     return (int)SYS_CALL(SYS_munmap, at, size);
 }
+static inline int sys_mprotect(void *at, size_t size, int prot)
+{
+    return (int)SYS_CALL(SYS_mprotect, at, size, prot);
+}
 static inline int sys_madvise(void *at, size_t size, int advice)
 {
     return (int)SYS_CALL(SYS_madvise, at, size, advice);

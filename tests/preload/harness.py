@@ -164,8 +164,8 @@ class Run:
         """Profile files by name; anything in the directory that is not one is an error."""
         directory, found = Path(directory or self.out), []
         for entry in self.entries(directory):
-            match = re.fullmatch(r"(?P<exe>[A-Za-z0-9._+-]+)\.(?P<pid>\d+)\.(?P<number>\d{4,})\.(?P<profile>[a-z_]+)"
-                                 r"\.pb\.gz", entry)
+            match = re.fullmatch(r"(?P<exe>[A-Za-z0-9._+-]+)\.(?P<pid>\d+)\.(?P<number>\d{4,})\."
+                                 r"(?P<profile>[A-Za-z][A-Za-z0-9_.+-]*)\.pb\.gz", entry)
             if not match:
                 raise AssertionError(f"{directory} contains {entry}, which is no finished profile")
             found.append(FileName(match["exe"], int(match["pid"]), int(match["number"]), match["profile"],

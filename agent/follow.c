@@ -1,0 +1,378 @@
+/* follow - see follow.h. */
+#include "agent/follow.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "agent/hooks.h"
+#include "agent/objects.h"
+#include "agent/process.h"
+#include "agent/rules.h"
+#include "base/arena.h"
+#include "base/compiler.h"
+#include "base/log.h"
+#include "base/text.h"
+
+static struct rules *rules;
+
+/* Functions of the rules, and those by which objects come. */
+enum { LOADERS = 2, TARGETS_MAX = RULES_FUNCTIONS_MAX + LOADERS };
+static struct hook_target *targets;
+static size_t n_targets;
+
+static _Atomic uint64_t n_unreadable; /* values that a rule asked for */
+
+/* ---- values of a call ---- */
+
+static bool read_arg(const struct hook_call *call, unsigned arg, uint64_t *ret_value)
+{
+    if (arg <= HOOK_REGISTERS) {
+        *ret_value = call->registers[arg - 1];
+        return true;
+    }
+    const uint64_t *word = &call->stack[arg - HOOK_REGISTERS - 1];
+    if (!hooks_can_read((uintptr_t)word, sizeof *word))
+        return false;
+    *ret_value = *word;
+    return true;
+}
+
+static bool read_at(uint64_t address, bool is_int, uint64_t *ret_value)
+{
+    const size_t size = is_int ? sizeof(int32_t) : sizeof *ret_value;
+
+    if (!hooks_can_read(address, size))
+        return false;
+    *ret_value = 0;
+    memcpy(ret_value, (const void *)address, size);  // NOLINT
+    return true;
+}
+
+static bool read_value(const struct hook_call *call, const struct rules_value *value,
+                       int64_t *ret_value)
+{
+    uint64_t raw = 0;
+    bool is_read = true;
+
+    switch ((enum rules_kind)value->kind) {
+    case RULES_NUMBER: raw = (uint64_t)value->number; break;
+    case RULES_RET: raw = call->result; break;
+    case RULES_ARG: is_read = read_arg(call, value->arg, &raw); break;
+    case RULES_AT_ARG:
+        is_read = read_arg(call, value->arg, &raw) && read_at(raw, value->is_int, &raw);
+    }
+    if (!is_read)
+        add_relaxed(&n_unreadable, 1);
+    *ret_value = value->is_int ? (int32_t)raw : (int64_t)raw;
+    return is_read;
+}
+
+/* Conditions on the result are for after the call, the others of a release for before it. */
+static bool is_met(const struct hook_call *call, const struct rules_action *action,
+                   bool of_result)
+{
+    for (size_t i = 0; i < action->n_conditions; i++) {
+        const struct rules_condition *condition = &action->conditions[i];
+        int64_t value;
+        if (action->is_release && (condition->value.kind == RULES_RET) != of_result)
+            continue;
+        if (!read_value(call, &condition->value, &value) || !rules_is_true(condition, value))
+            return false;
+    }
+    return true;
+}
+
+/* A product beyond 63 bits, or with a negative factor, is no size. */
+static uint64_t size_of(const struct hook_call *call, const struct rules_size *size)
+{
+    int64_t product = 1, factor;
+
+    for (size_t i = 0; i < size->n_factors; i++)
+        if (!read_value(call, &size->factors[i], &factor) || factor < 0 ||
+            __builtin_mul_overflow(product, factor, &product))
+            return 0;
+    return size->n_factors ? (uint64_t)product : 0;
+}
+
+/* ---- a call ---- */
+
+static const struct rules_action *actions_of(const struct hook_call *call)
+{
+    const struct hook_target *target = load_relaxed(&call->hook->target);
+    const struct rules_function *function = target->use;
+
+    return function ? function->actions : NULL;
+}
+
+static void take_out(struct hook_call *call, const struct rules_action *action)
+{
+    struct object object;
+    int64_t key;
+
+    if (!action->profile->objects || !is_met(call, action, false) ||
+        !read_value(call, &action->key, &key))
+        return;
+    if (objects_take(action->profile->objects, (uint64_t)key, &object) &&
+        action->needs_result && call->n_taken < HOOK_TAKEN_MAX)
+        call->taken[call->n_taken++] = (struct hook_taken){
+            .action = action,
+            .object = object,
+        };
+}
+
+void hook_before(struct hook_call *call)
+{
+    const int saved_errno = errno;
+
+    call->n_taken = 0;
+    if (!process_is_borrowed())
+        for (const struct rules_action *a = actions_of(call); a; a = a->next)
+            if (a->is_release)
+                take_out(call, a);
+    errno = saved_errno;
+}
+
+static void put_back(const struct hook_call *call)
+{
+    for (size_t i = 0; i < call->n_taken; i++) {
+        const struct hook_taken *taken = &call->taken[i];
+        if (!is_met(call, taken->action, true))
+            objects_put_back(taken->action->profile->objects, &taken->object);
+    }
+}
+
+static void put_in(const struct hook_call *call, const struct rules_action *action)
+{
+    struct objects *objects = action->profile->objects;
+    int64_t key;
+
+    if (!objects || (action->is_outside && call->hook->flags & HOOK_INSIDE) ||
+        !is_met(call, action, false) || !read_value(call, &action->key, &key))
+        return;
+    const uint64_t bytes = size_of(call, &action->size);
+    if (objects_add(objects, (uint64_t)key, bytes, 0) != -EEXIST)
+        return;
+    objects_remove(objects, (uint64_t)key);
+    objects_add(objects, (uint64_t)key, bytes, 0);
+}
+
+static void hook_new_objects(void);
+
+void hook_after(struct hook_call *call)
+{
+    const int saved_errno = errno;
+    const struct hook_target *target = load_relaxed(&call->hook->target);
+
+    if (!process_is_borrowed()) {
+        if (unlikely(target->flags & HOOK_LOADS && call->result))
+            hook_new_objects();
+        put_back(call);
+        for (const struct rules_action *a = actions_of(call); a; a = a->next)
+            if (!a->is_release)
+                put_in(call, a);
+    }
+    errno = saved_errno;
+}
+
+/* ---- what is hooked, and what is not ---- */
+
+static const struct hook_target *target_of(const struct rules_function *function)
+{
+    for (size_t i = 0; i < n_targets; i++)
+        if (targets[i].use == function)
+            return &targets[i];
+    return NULL;
+}
+
+static bool acquires(const struct rules_function *function, const struct rules_profile *profile)
+{
+    for (const struct rules_action *a = function->actions; a; a = a->next)
+        if (!a->is_release && a->profile == profile)
+            return true;
+    return false;
+}
+
+/* Its acquires as `f, g, ...`.  False: one of them is seen. */
+static bool list_unseen(const struct rules_profile *profile, struct text *names,
+                        bool *ret_is_defined)
+{
+    *ret_is_defined = false;
+    for (size_t i = 0; i < rules->n_functions; i++) {
+        const struct rules_function *function = rules->functions[i];
+        const struct hook_target *target = target_of(function);
+        if (!target || !acquires(function, profile))
+            continue;
+        if (load_relaxed(&target->n_slots))
+            return false;
+        *ret_is_defined |= load_relaxed(&target->is_defined);
+        text_addf(names, "%s%s", names->size ? ", " : "", target->name);
+    }
+    return true;
+}
+
+/* What can be told only of a library that is there is worth a warning: the other programs of a process
+ * tree need not have it. */
+static void report_profile(struct rules_profile *profile)
+{
+    char names[512];
+    struct text text;
+    bool is_defined;
+
+    text_init(&text, names, sizeof names);
+    if (!profile->objects || profile->is_reported ||
+        !list_unseen(profile, &text, &is_defined) || !is_defined)
+        return;
+    profile->is_reported = true;
+    log_warn("rules: %s: %s: loaded, but no object calls it through a slot (only its own "
+             "library, or by dlsym); not seen until one does",
+             profile->name, names);
+}
+
+static void report_target(struct hook_target *target)
+{
+    const char *why = load_relaxed(&target->why);
+
+    if (why && !target->is_reported) {
+        target->is_reported = true;
+        log_warn("rules: %s: %s; calls through it are not seen", target->name, why);
+    }
+}
+
+static void report(void)
+{
+    for (size_t i = 0; i < n_targets; i++)
+        report_target(&targets[i]);
+    for (size_t i = 0; i < rules->n_profiles; i++)
+        report_profile(rules->profiles[i]);
+}
+
+static void report_details(void)
+{
+    for (size_t i = 0; i < n_targets; i++) {
+        const struct hook_target *target = &targets[i];
+        const unsigned n = load_relaxed(&target->n_slots);
+        if (!target->use)
+            continue;
+        if (n)
+            log_info("rules: %s: called through %u slots; followed", target->name, n);
+        else
+            log_info("rules: %s: %s; looked for again after each dlopen()", target->name,
+                     load_relaxed(&target->is_defined)
+                         ? "no loaded object calls it through a slot"
+                         : "no loaded object defines it");
+    }
+}
+
+static void hook_new_objects(void)
+{
+    hooks_scan();
+    report();
+}
+
+/* ---- the start ---- */
+
+static bool is_any(const char *name, const char *const *names)
+{
+    for (; *names; names++)
+        if (strcmp(name, *names) == 0)
+            return true;
+    return false;
+}
+
+static const char *const loaders[] = {"dlopen", "dlmopen", NULL};
+
+static uint32_t flags_of(const struct rules_function *function)
+{
+    static const char *const ask_for_caller[] = {"dlopen", "dlmopen", "dlsym", "dlvsym", NULL};
+    uint32_t flags = 0;
+
+    for (const struct rules_action *a = function->actions; a; a = a->next)
+        if (a->profile->objects)
+            flags |=
+                (a->is_release ? HOOK_BEFORE : HOOK_AFTER) | (a->needs_result ? HOOK_AFTER : 0);
+    if (flags & HOOK_AFTER && is_any(function->name, ask_for_caller))
+        flags |= HOOK_CALLER;
+    return flags;
+}
+
+static void add_functions(void)
+{
+    for (size_t i = 0; i < rules->n_functions; i++) {
+        struct rules_function *function = rules->functions[i];
+        const uint32_t flags = flags_of(function);
+        if (flags)
+            targets[n_targets++] =
+                (struct hook_target){.name = function->name, .flags = flags, .use = function};
+    }
+}
+
+static struct hook_target *find_target(const char *name)
+{
+    for (size_t i = 0; i < n_targets; i++)
+        if (strcmp(targets[i].name, name) == 0)
+            return &targets[i];
+    targets[n_targets].name = name;
+    return &targets[n_targets++];
+}
+
+static void add_loaders(void)
+{
+    for (const char *const *name = loaders; *name; name++)
+        find_target(*name)->flags |= HOOK_AFTER | HOOK_CALLER | HOOK_LOADS;
+}
+
+static void say(void *arg, const char *text)
+{
+    (void)arg;
+    log_warn("rules: %s", text);
+}
+
+static void make_profile(struct rules_profile *profile)
+{
+    struct objects *objects = NULL;
+    const int err = objects_new(profile->name, profile->has_size, &objects);
+
+    profile->objects = objects;
+    if (err == -EEXIST)
+        log_warn("rules: %s:%u: profile %s: there is one of this name; expected another name",
+                 profile->file, profile->line, profile->name);
+    else if (err < 0)
+        log_warn("rules: %s:%u: profile %s: %s; its rules are left out", profile->file,
+                 profile->line, profile->name, text_errno(-err));
+}
+
+static bool read_rules(const char *paths)
+{
+    rules = arena_alloc(sizeof *rules);
+    targets = arena_alloc(sizeof *targets * TARGETS_MAX);
+    if (!rules || !targets) {
+        log_warn("rules: CPROF_RULES=%s: %s; no rule is followed", paths, text_errno(ENOMEM));
+        return false;
+    }
+    rules->complain = say;
+    rules_read(rules, paths);
+    for (size_t i = 0; i < rules->n_profiles; i++)
+        if (rules->profiles[i]->n_acquires)
+            make_profile(rules->profiles[i]);
+    return true;
+}
+
+void follow_init(const struct config *config)
+{
+    if (config->is_off || !*config->rules)
+        return;
+    if (!hooks_is_supported()) {
+        log_warn("rules: CPROF_RULES=%s: built for x86-64 only; no rule is followed",
+                 config->rules);
+        return;
+    }
+    if (!read_rules(config->rules))
+        return;
+    add_functions();
+    if (!n_targets)
+        return;
+    add_loaders();
+    hooks_init(targets, n_targets);
+    hook_new_objects();
+    report_details();
+}

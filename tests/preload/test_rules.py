@@ -1,0 +1,249 @@
+"""Rules: profiles of what named functions open and close, without a change to the program."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import unittest
+
+import harness
+from harness import ROOT, bare, preload, tool, victim
+
+RULES = ROOT / "scripts" / "rules"
+
+# How handles_*.cc call the library.
+LINKED = ("handles_lazy", "handles_now", "handles_noplt", "handles_fixed")
+
+HANDLES = """
+profile handles
+  acquire handle_open  key=*arg2  if ret==0
+  acquire handle_new   key=ret    if ret!=0
+  acquire handle_grow  key=ret    bytes=0
+  release handle_grow  key=arg1
+  release handle_close key=arg1   if ret==0
+  release handle_drop  key=arg1
+"""
+
+KEYS = "\nprofile keys\n" + "".join(
+    f"  acquire {name} key={key}\n" for name, key in (
+        ("opens_many", "arg1"), ("opens_doubles", "arg1"), ("opens_varargs", "arg1"), ("opens_on_stack", "arg1"),
+        ("opens_two_longs", "arg1"), ("opens_two_doubles", "arg1"), ("opens_mix", "arg1"), ("opens_large", "arg2"),
+        ("opens_long_double", "arg1"), ("opens_complex", "arg1"), ("opens_float", "arg1"), ("opens_int128", "arg1"),
+        ("opens_and_keeps_errno", "arg1"), ("opens_by_stack_argument", "arg8"), ("opens_and_calls", "arg1"),
+        ("opens_and_throws", "arg1")))
+
+
+class RulesTest(harness.PreloadTest):
+    def rules(self, text):
+        path = harness.temporary_directory() / "test.rules"
+        path.write_text(text)
+        return path
+
+    def same(self, program, *args, rules, **settings):
+        """The program's words and status are those without the agent; gives the run."""
+        run = preload(program, *args, CPROF_RULES=self.rules(rules), **settings)
+        self.assert_same(bare(program, *args), run, f"{program} {args}")
+        return run
+
+    def live(self, run, profile):
+        """Live objects by the function that opened them; a profile without any has no file, or an empty one."""
+        if not any(file.profile == profile for file in run.files()):
+            return {}
+        return {name: n for name, n in run.profile(profile).by_leaf(profile).items() if n}
+
+
+class Calls(RulesTest):
+    """... whatever they pass, and however the caller was linked."""
+
+    def test_arguments_arrive_in_registers_and_on_the_stack(self):
+        for program in LINKED:
+            run = self.same(program, "arguments", rules=KEYS)
+            self.assertEqual(self.live(run, "keys"), {"passes_arguments": 5}, program)
+
+    def test_results_come_back_in_all_registers_and_errno_is_kept(self):
+        for program in LINKED:
+            run = self.same(program, "results", rules=KEYS)
+            self.assertEqual(self.live(run, "keys"), {"takes_results": 9}, program)
+
+    def test_conditions_and_keys_say_what_is_open(self):
+        for program in LINKED:
+            run = self.same(program, "handles", rules=HANDLES.replace(" bytes=0", "").replace("   \n", "\n"))
+            # Left open: the odd one, which could not be closed and keeps its stack, and the one that was grown last.
+            self.assertEqual(self.live(run, "handles"), {"opens": 1, "opens_and_closes": 1}, program)
+
+    def test_sizes_make_a_second_type(self):
+        rules = HANDLES.replace("profile handles", "profile handles bytes=8").replace("bytes=0", "bytes=arg2*arg3")
+        profile = self.same("handles_now", "handles", rules=rules).profile("handles")
+        self.assertEqual([kind.type for kind in profile.sample_types], ["handles", "handles_space"])
+        self.assertEqual(profile.by_leaf("handles_space"), {"opens": 8, "opens_and_closes": 48})
+
+    def test_left_by_exceptions_and_longjmp_record_nothing(self):
+        for program in LINKED:
+            run = self.same(program, "exceptions", rules=KEYS)
+            self.assertEqual(self.live(run, "keys"), {}, program)
+
+    def test_left_by_cancellation_record_nothing(self):
+        run = self.same("handles_lazy", "cancel", rules=KEYS)
+        self.assertEqual(self.live(run, "keys"), {})
+
+    def test_recursion_records_every_level(self):
+        for program in LINKED:
+            run = self.same(program, "recursion", rules=KEYS)
+            self.assertEqual(self.live(run, "keys"), {"goes_deeper": 100, "recurses": 1}, program)
+        deepest = max(run.profile("keys").samples, key=lambda sample: len(sample.functions()))
+        # The library's frames are between those of the program, and nothing of the agent is.
+        self.assertEqual(deepest.functions()[:4], ["goes_deeper", "opens_and_calls", "goes_deeper", "opens_and_calls"])
+
+    def test_threads_lose_none(self):
+        for program in LINKED:
+            run = self.same(program, "threads", rules=KEYS + HANDLES.replace(" bytes=0", ""))
+            self.assertEqual(self.live(run, "keys"), {"in_thread": 80}, program)
+            self.assertEqual(self.live(run, "handles"), {}, program)
+
+    def test_signal_handlers_may_call_them(self):
+        run = self.same("handles_lazy", "signals", rules=KEYS)
+        live = self.live(run, "keys")
+        self.assertEqual(live["in_signal_handlers"], 1)
+        self.assertGreaterEqual(sum(live.values()), 200)  # [lost] ones too: the handler may interrupt the agent
+
+    def test_a_stack_may_end_right_above_the_caller(self):
+        for program in LINKED:
+            run = self.same(program, "stack", rules=KEYS)
+            self.assertEqual(self.live(run, "keys"), {"on_small_stack": 2}, program)
+
+    def test_pointers_in_data_are_slots_too(self):
+        for program in ("handles_now", "handles_noplt"):
+            run = self.same(program, "pointers", rules="profile p\nacquire opens_inside key=arg1\n")
+            self.assertEqual(self.live(run, "p"), {"by_pointers": 2}, program)
+        # At a fixed place the pointers lead to the executable's own PLT: each call is seen once.
+        run = self.same("handles_fixed", "pointers", rules="profile p\nacquire opens_inside key=arg1\n")
+        self.assertEqual(sum(self.live(run, "p").values()), 2)
+
+    def test_outside_leaves_out_the_librarys_own_calls(self):
+        for word, expected in (("", {"opens_inside": 2}), ("outside", {})):
+            run = self.same("handles_now", "pointers", rules=f"profile p\nacquire opens_two_longs {word} key=arg1\n")
+            self.assertEqual(self.live(run, "p"), expected)
+
+    def test_a_vfork_child_changes_nothing(self):
+        run = self.same("handles_lazy", "vfork", rules=KEYS + HANDLES.replace(" bytes=0", ""))
+        self.assertEqual(self.live(run, "keys"), {})
+        self.assertEqual(self.live(run, "handles"), {"opens": 1})
+
+    def test_an_argument_that_is_no_pointer_costs_only_its_objects(self):
+        run = self.same("handles_now", "arguments", rules="profile p\nacquire opens_many key=*arg2\n"
+                                                          "acquire opens_by_stack_argument key=*arg8\n")
+        self.assertEqual((run.status, self.live(run, "p")), (0, {}))
+
+
+class Loading(RulesTest):
+    """... of objects while the program runs."""
+
+    def test_libraries_that_come_later_are_followed(self):
+        library = victim("libhandles_user")
+        for how, expected in (("dlopen", 1), ("dlmopen", 1), ("twice", 2)):
+            run = self.same("handles_plugin", how, library, rules=HANDLES.replace(" bytes=0", ""))
+            self.assertEqual(self.live(run, "handles"), {"uses_handles": expected}, how)
+
+    def test_the_callers_runpath_stays_the_callers(self):
+        run = self.same("runpath_host", rules=KEYS)
+        self.assertEqual((run.status, run.text()), (0, "the error is kept\n"))
+        run = self.same("dlopen_constructor", rules=KEYS)
+        self.assertEqual(run.text(), "loaded\n")
+
+    def test_stacks_inside_dlopen_have_the_programs_frames_only(self):
+        bare_stack = preload("dlopen_constructor", CPROF_HEAP_RATE=1).profile("heap").with_function("allocates_at_load")
+        run = self.same("dlopen_constructor", rules=KEYS, CPROF_HEAP_RATE=1)
+        stack = run.profile("heap").with_function("allocates_at_load")
+        self.assertEqual((len(bare_stack), len(stack)), (1, 1))
+        self.assertEqual(stack[0].functions(), bare_stack[0].functions())
+        self.assertIn("loads_it", stack[0].functions())
+
+    def test_churn_keeps_working(self):
+        plugins = [victim("libplug_a"), victim("libplug_b")]
+        rules = (RULES / "dlopen.rules").read_text()
+        run = self.same("dlopen_churn", *plugins, "500", rules=rules)
+        self.assertEqual((run.messages(), self.live(run, "dl.handles")), ([], {}))
+
+
+class Messages(RulesTest):
+    def test_each_error_is_one_line_and_the_other_rules_work(self):
+        path = self.rules("profile keys\n  acquire opens_many key=arg1\n  acquire opens_doubles kay=arg1\n"
+                          "profile heap\n  acquire handle_new key=ret\n")
+        run = preload("handles_now", "arguments", CPROF_RULES=path)
+        self.assertEqual(run.messages(), [
+            f"cprof: rules: {path}:3: kay=arg1: no key; expected key=ret, key=argN or key=*argN",
+            f"cprof: rules: {path}:4: profile heap: there is one of this name; expected another name"])
+        self.assertEqual(self.live(run, "keys"), {"passes_arguments": 1})
+
+    def test_a_missing_file_is_one_line_and_the_program_runs(self):
+        run = preload("handles_now", "arguments", CPROF_RULES="/nonexistent/x.rules")
+        self.assert_one_message(run, "cprof: rules: CPROF_RULES=/nonexistent/x.rules: No such file or directory; "
+                                     "its rules are left out")
+        self.assertEqual((run.status, run.stdout), (0, bare("handles_now", "arguments").stdout))
+
+    def test_several_files_are_separated_by_colons(self):
+        paths = f"{self.rules('profile a' + chr(10) + 'acquire opens_many key=arg1')}:" \
+                f"{self.rules('profile b' + chr(10) + 'acquire opens_doubles key=arg1')}"
+        run = self.assert_ok(preload("handles_now", "arguments", CPROF_RULES=paths))
+        self.assertEqual((self.live(run, "a"), self.live(run, "b")),
+                         ({"passes_arguments": 1}, {"passes_arguments": 1}))
+
+    def test_a_function_that_nobody_defines_is_said_at_info_only(self):
+        rules = "profile p\n  acquire no_such_function_here key=ret\n"
+        self.assertEqual(self.same("known", rules=rules).messages(), [])
+        run = preload("known", CPROF_RULES=self.rules(rules), CPROF_LOG_LEVEL="info")
+        said = [line for line in run.messages() if "no_such_function_here" in line]
+        self.assertEqual(said, ["cprof: rules: no_such_function_here: no loaded object defines it; "
+                                "looked for again after each dlopen()"])
+
+    def test_a_loaded_function_that_is_never_called_through_a_slot_is_said_once(self):
+        run = preload("handles_now", "arguments", CPROF_RULES=self.rules("profile p\n  acquire handle_grow key=ret\n"))
+        # handles_now calls it: no word.
+        self.assertEqual(run.messages(), [])
+        run = preload("runpath_host", CPROF_RULES=self.rules("profile p\n  acquire getsubopt key=ret\n"))
+        self.assert_one_message(run, "cprof: rules: p: getsubopt: loaded, but no object calls it through a slot",
+                                "by dlsym")
+
+    def test_nothing_is_done_and_said_when_the_agent_is_off(self):
+        run = preload("handles_now", "arguments", CPROF="off", CPROF_RULES="/nonexistent/x.rules")
+        self.assertEqual((run.status, run.stderr), (0, b""))
+
+
+class Shipped(RulesTest):
+    """scripts/rules, with the real libraries."""
+
+    def shipped(self, name, program, *args, profiles, stdin=b"", **how):
+        plain = bare(program, *args, stdin=stdin, **how)
+        run = preload(program, *args, stdin=stdin, CPROF_RULES=RULES / f"{name}.rules", **how)
+        self.assert_same(plain, run, name)
+        for profile, expected in profiles.items():
+            self.assertEqual(self.live(run, profile), expected, profile)
+        return run
+
+    def test_sqlite_cli_leaves_nothing_open(self):
+        sql = b"create table t(a); insert into t values(1),(2); select sum(a) from t; select * from sqlite_master;"
+        run = self.shipped("sqlite3", [tool("sqlite3"), ":memory:"], stdin=sql,
+                           profiles={"sqlite.db": {}, "sqlite.stmt": {}})
+        self.assertIn(b"3\n", run.stdout)
+
+    def test_sqlite_databases_that_are_open_are_shown(self):
+        python = f"import sqlite3\ndef leaks():\n    return [sqlite3.connect(':memory:') for i in range(3)]\n" \
+                 f"keep = leaks()\nsqlite3.connect(':memory:').close()\nimport os, signal\n" \
+                 f"os.kill(os.getpid(), signal.SIGUSR2)\n"
+        if subprocess.run(["/usr/bin/python3", "-c", "import sqlite3"], stderr=subprocess.DEVNULL).returncode:
+            self.skipTest("python3 has no sqlite3")
+        run = preload(["/usr/bin/python3", "-c", python], CPROF_RULES=RULES / "sqlite3.rules")
+        self.assertEqual((run.status, run.messages()), (0, []))
+        profile = run.profile("sqlite.db", number=1)
+        self.assertEqual(profile.total("sqlite.db"), 3)
+
+    def test_curl_cli_leaves_no_handle(self):
+        page = harness.temporary_directory() / "page"
+        page.write_text("hello\n")
+        run = self.shipped("curl", [tool("curl"), "-s", f"file://{page}"], profiles={"curl.easy": {}, "curl.multi": {}})
+        self.assertEqual(run.stdout, b"hello\n")
+
+
+if __name__ == "__main__":
+    harness.main()
