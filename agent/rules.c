@@ -493,17 +493,27 @@ void rules_parse(struct rules *rules, const char *file, const char *text, size_t
     check_profiles(&reader, n_before);
 }
 
-/* All of it; a pipe or a terminal would have us wait.  Bytes, or -errno. */
+/* A pipe or a terminal would have us wait.  What a folder is read() says. */
+static bool is_file(int fd)
+{
+    struct stat st, null;
+
+    if (sys_fstat(fd, &st) < 0)
+        return false;
+    if (S_ISCHR(st.st_mode))
+        return sys_stat("/dev/null", &null) == 0 && st.st_rdev == null.st_rdev;
+    return S_ISREG(st.st_mode) || S_ISDIR(st.st_mode);
+}
+
+/* All of it.  Bytes, or -errno; -EINVAL: not a regular file. */
 static ssize_t read_whole(const char *path, char *data, size_t capacity)
 {
     const int fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
-    struct stat st;
     size_t size = 0;
 
     if (fd < 0)
         return fd;
-    ssize_t n =
-        sys_fstat(fd, &st) < 0 || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) ? 1 : -EINVAL;
+    ssize_t n = is_file(fd) ? 1 : -EINVAL;
     while (n > 0 && size < capacity) {
         n = sys_read(fd, data + size, capacity - size);
         size += n > 0 ? (size_t)n : 0;
