@@ -12,11 +12,13 @@
 #include "agent/process.h"
 #include "agent/profile.h"
 #include "agent/snapshot.h"
+#include "agent/trigger.h"
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "base/text.h"
+#include "encoder/legacy.h"
 
 enum { PATTERN_BYTES = PATH_MAX, HOST_BYTES = 65, EXE_BYTES = 128, NAME_BYTES = 256 };
 
@@ -356,6 +358,48 @@ void dump_all(uint32_t reasons)
     for (const struct profile *made = NULL; (made = objects_after(made));)
         if (objects_count(made->objects))
             dump_one(made, number);
+}
+
+struct taking {
+    struct snapshot snapshot;
+    const struct profile *profile;
+    int err;
+};
+
+static void take(void *arg)
+{
+    struct taking *taking = arg;
+
+    taking->err = snapshot_take(&taking->snapshot, taking->profile, &state.options);
+}
+
+static int encode_text(const struct pprof_input *input, const char *name, int fd)
+{
+    struct workspace work = {.size = legacy_workspace_bytes(input)};
+    struct sink_fd sink;
+
+    work.base = arena_map_job(work.size);
+    if (!work.base)
+        return -ENOMEM;
+    sink_fd_init(&sink, fd);
+    const int err = legacy_write(input, name, &sink.sink, &work);
+    arena_unmap(work.base, work.size);
+    return err;
+}
+
+int dump_write(const struct profile *profile, int fd, bool as_text)
+{
+    struct taking taking = {.profile = profile};
+
+    int err = trigger_run(take, &taking);
+    if (err == 0)
+        err = taking.err;
+    if (err < 0)
+        return err;
+    const struct pprof_input *input = &taking.snapshot.input;
+    err = as_text ? encode_text(input, profile->name, fd) : encode(input, fd);
+    snapshot_drop(&taking.snapshot);
+    return err;
 }
 
 bool dump_is_wanted_at_exit(void)

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "agent/config.h"
+#include "agent/profile.h"
 
 /* environment: for %{ENV}. Says so when the output cannot be used. */
 void dump_init(const struct config *config, const char *const *environment);
@@ -31,6 +32,11 @@ enum dump_reason { DUMP_ASKED = 1, DUMP_TIMED = 2, DUMP_EXIT = 4 };
 /* Writes all profiles that are on and have samples, and heap also without, and those made at run time that have live
  * values, under one snapshot number. */
 void dump_all(uint32_t reasons);
+
+/* Writes one profile to a descriptor of the program: a pprof file, or text (legacy.h). Takes it alone, then writes
+ * on the caller's stack with signals as they are, so that a slow reader holds up nobody else.
+ * 0; -EBUSY: see trigger_run(); -EPERM: vfork child; -ENOMEM; or write(2)'s error.  Keeps errno. */
+int dump_write(const struct profile *profile, int fd, bool as_text);
 
 /* The name of the program as in file names. */
 const char *dump_exe_name(void);

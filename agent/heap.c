@@ -6,11 +6,14 @@
 
 #include "agent/ages.h"
 #include "agent/livetab.h"
+#include "agent/process.h"
 #include "agent/sample.h"
 #include "agent/sampler.h"
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/real.h"
+#include "base/sys.h"
 #include "base/text.h"
 
 static struct livetab live;
@@ -422,7 +425,9 @@ static void refuse_rate(uint64_t rate_bytes)
                   rate_bytes, RATES_MAX);
 }
 
-uint64_t heap_set_rate(uint64_t rate_bytes)
+static struct lock rate_lock;
+
+static uint64_t set_rate(uint64_t rate_bytes) NEEDS(rate_lock)
 {
     const uint64_t previous = heap_rate();
     const uint32_t index = find_rate(rate_bytes);
@@ -436,6 +441,24 @@ uint64_t heap_set_rate(uint64_t rate_bytes)
     switch_rate(index);
     if (previous == 1)
         open_filter();
+    return previous;
+}
+
+/* Tried, with all signals blocked, so that a handler finds it free or another thread's. */
+uint64_t heap_set_rate(uint64_t rate_bytes)
+{
+    const sys_sigset all = ~(sys_sigset)0;
+    uint64_t previous = heap_rate();
+    sys_sigset old;
+
+    if (process_is_borrowed())
+        return previous;
+    sys_sigmask(SIG_SETMASK, &all, &old);
+    if (lock_try(&rate_lock, process_pid())) {
+        previous = set_rate(rate_bytes);
+        lock_drop(&rate_lock);
+    }
+    sys_sigmask(SIG_SETMASK, &old, NULL);
     return previous;
 }
 

@@ -19,6 +19,7 @@ struct location {
     uint32_t id;
     uint16_t module;          /* or MODULE_UNKNOWN */
     const char *_Atomic name; /* mangled; NULL: not looked up yet */
+    _Atomic uint64_t offset; /* from the start of the function (pprof.h); set before the name */
 };
 
 /* Number of the location; 0: no memory. */

@@ -244,3 +244,24 @@ const struct profile *profile_find(const char *name)
     const struct objects *objects = objects_find(name);
     return objects ? objects_profile(objects) : NULL;
 }
+
+size_t profile_count(const struct profile *profile)
+{
+    const bool sums = strcmp(profile->types[0].type, profile->name) == 0;
+    int64_t values[PPROF_TYPES_MAX];
+    size_t n = 0;
+
+    if (profile->objects)
+        return objects_count(profile->objects);
+    for (uint32_t id = 0; id < records_count(); id++) {
+        struct record *record = record_get(id);
+        bool any = false;
+        if (!record || record->source != profile->source)
+            continue;
+        profile->read(record, values);
+        for (size_t i = 0; i < profile->n_types; i++)
+            any |= values[i] != 0;
+        n += sums ? (size_t)values[0] : any;
+    }
+    return n;
+}

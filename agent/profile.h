@@ -113,4 +113,8 @@ extern const size_t n_profiles;
 const struct profile *profile_next(const struct profile *last);
 const struct profile *profile_find(const char *name);
 
+/* Live values of a profile made at run time; of one that counts things (NAME/count) their number; else the stacks
+ * that have a value. */
+size_t profile_count(const struct profile *profile);
+
 #endif

@@ -515,6 +515,9 @@ static int add_locations(struct job *job)
         const struct location *location = location_get(job->used[i]);
         add_location(&tables, i, job->used_mapping[i], location->address,
                      shown_name(job, location));
+        tables.locations[i].offset = load_acquire(&location->name) /* pairs with symbols.c */
+                                         ? load_relaxed(&location->offset)
+                                         : PPROF_NO_OFFSET;
     }
     for (int which = 0; which < N_PSEUDO; which++) {
         if (!job->pseudo[which])

@@ -11,6 +11,7 @@
 #include "base/compiler.h"
 #include "base/sys.h"
 #include "base/text.h"
+#include "encoder/pprof.h"
 
 /* ---- reading: a file, or an object in memory (the vdso has no file) ---- */
 
@@ -230,6 +231,12 @@ static const char *copy_string(const struct image *image, uint64_t offset, uint6
     return copy ? memcpy(copy, buffer, size) : NULL;
 }
 
+static void set_name(struct location *location, const char *name, uint64_t offset)
+{
+    store_relaxed(&location->offset, offset);
+    store_release(&location->name, name); /* pairs with load_acquire in snapshot.c */
+}
+
 static void take_names(const struct naming *naming, const ElfW(Shdr) * strings)
 {
     const char *last = NULL;
@@ -243,7 +250,7 @@ static void take_names(const struct naming *naming, const ElfW(Shdr) * strings)
             last = copy_string(naming->image, strings->sh_offset + symbol->st_name,
                                strings->sh_offset + strings->sh_size);
         if (last)
-            store_release(&location->name, last); /* pairs with load_acquire in snapshot.c */
+            set_name(location, last, location->address - naming->bias - symbol->st_value);
     }
 }
 
@@ -335,7 +342,7 @@ static void name_by_offset(struct location *location, const struct module *modul
         text_addf(&text, "%s+0x%lx", module_name(module), location->address - module->bias);
     else
         text_addf(&text, "0x%lx", location->address);
-    store_release(&location->name, copy_text(&text));
+    set_name(location, copy_text(&text), PPROF_NO_OFFSET /* the name has it */);
 }
 
 /* One line of a perf map: START SIZE NAME, both in hex. */
@@ -355,7 +362,8 @@ static void offer_jit_line(const struct naming *naming, const char *line, size_t
         return;
     memcpy(copy, at, size - (size_t)(at - line));
     for (size_t k = i; k < naming->n && address_of(naming->ids[k]) - start < length; k++)
-        store_release(&location_get(naming->ids[k])->name, copy); /* the last line wins */
+        set_name(location_get(naming->ids[k]), copy, /* the last line wins */
+                 address_of(naming->ids[k]) - start);
 }
 
 static void name_from_perf_map(const uint32_t *ids, size_t n, struct workspace *work)

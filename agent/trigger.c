@@ -32,6 +32,15 @@ static bool is_ending(void)
     return load_relaxed(&ending_pid) == process_pid();
 }
 
+static bool call_on_own_stack(void (*job)(void *arg), void *arg) NEEDS(snapshot_lock)
+{
+    if (!snapshot_stack)
+        snapshot_stack = arena_map_job(SNAPSHOT_STACK_BYTES);
+    if (snapshot_stack)
+        stack_call_on(snapshot_stack, SNAPSHOT_STACK_BYTES, job, arg);
+    return snapshot_stack != NULL;
+}
+
 static void run(void *arg)
 {
     dump_all(*(uint32_t *)arg);
@@ -39,11 +48,7 @@ static void run(void *arg)
 
 static void run_on_own_stack(uint32_t reasons) NEEDS(snapshot_lock)
 {
-    if (!snapshot_stack)
-        snapshot_stack = arena_map_job(SNAPSHOT_STACK_BYTES);
-    if (snapshot_stack)
-        stack_call_on(snapshot_stack, SNAPSHOT_STACK_BYTES, run, &reasons);
-    else
+    if (!call_on_own_stack(run, &reasons))
         log_warn_once("snapshot: CPROF_MEMORY: %s; no snapshot", "the cap leaves no room");
 }
 
@@ -90,6 +95,46 @@ void trigger_snapshot(void)
     trigger_run_pending();
 }
 
+/* ---- a job of its own ---- */
+
+/* With all signals blocked. -EAGAIN: another one is under way. */
+static int run_now(void (*job)(void *arg), void *arg)
+{
+    int err = 0;
+
+    if (is_ending() || !guard_enter())
+        return -EBUSY;
+    if (!lock_try(&snapshot_lock, process_pid())) {
+        err = -EAGAIN;
+    } else {
+        if (!call_on_own_stack(job, arg))
+            err = -ENOMEM;
+        lock_drop(&snapshot_lock);
+        serve_requests(); /* that were left to us */
+    }
+    guard_leave();
+    return err;
+}
+
+int trigger_run(void (*job)(void *arg), void *arg)
+{
+    enum { TRIES = 5000, STEP_NS = 1000000 };
+    const sys_sigset all = ~(sys_sigset)0;
+    const int saved_errno = errno;
+    sys_sigset old;
+    int err = process_is_borrowed() ? -EPERM : -EAGAIN;
+
+    for (int i = 0; i < TRIES && err == -EAGAIN; i++) {
+        if (i)
+            sys_nanosleep_ns(STEP_NS);
+        sys_sigmask(SIG_SETMASK, &all, &old);
+        err = run_now(job, arg);
+        sys_sigmask(SIG_SETMASK, &old, NULL);
+    }
+    errno = saved_errno;
+    return err == -EAGAIN ? -EBUSY : err;
+}
+
 /* ---- on the agent's thread ---- */
 
 static uint64_t interval_ns;
@@ -121,7 +166,7 @@ static struct agent_work interval_work = {.fd = -1, .run = on_due, .forked = res
 
 static void start_interval(const struct config *config)
 {
-    if (config->is_off || !config->profiles)
+    if (config->is_off)
         return;
     interval_ns = config->interval_ns;
     agent_thread_add(&call_work);

@@ -22,6 +22,11 @@ void trigger_init(const struct config *config);
 /* Asks for a snapshot and serves it if nobody else does. Signal-safe, keeps errno. */
 void trigger_snapshot(void);
 
+/* Calls job(arg) as a snapshot runs: alone, all signals blocked, on the snapshot's stack.  Waits for its turn, at most
+ * 5 s.  0; -EBUSY: it did not come, or the caller is a signal handler inside the agent, or the process ends;
+ * -EPERM: vfork child; -ENOMEM.  Keeps errno. */
+int trigger_run(void (*job)(void *arg), void *arg);
+
 /* Serves what was asked for while the guard was up. */
 void trigger_run_pending(void);
 

@@ -8,7 +8,7 @@
  * A lock remembers its holder's process: in a forked child a lock that another thread held in the
  * parent counts as free.
  *
- * The order (left before right):    snapshot    bucket (holders.h)    agent thread (its start)
+ * The order (left before right):    snapshot    bucket (holders.h)    agent thread (its start)    heap rate
  *
  * Any thread, signal-safe. */
 #ifndef CPROF_BASE_LOCK_H

@@ -51,7 +51,9 @@ struct pprof_location {
     uint64_t address;               /* 0 for pseudo frames */
     const struct pprof_line *lines; /* innermost first */
     uint32_t n_lines;
+    uint64_t offset; /* from the start of its function, for legacy.h; or: */
 };
+#define PPROF_NO_OFFSET UINT64_MAX /* not known, or in the name already */
 
 struct pprof_label {
     const char *key;

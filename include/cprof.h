@@ -10,6 +10,7 @@
 #define CPROF_H
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -39,12 +40,77 @@ uint64_t cprof_set_mutex_rate(uint64_t rate_ns) __attribute__((weak));
  * without the agent.  Errors: none.  Any thread, signal-safe. */
 uint64_t cprof_set_mutex_fraction(uint64_t n) __attribute__((weak));
 
+/* The heap profile's rate, as runtime.MemProfileRate: mean bytes between samples; 1 every allocation, 0 none.
+ * Returns the previous rate; 0 without the agent.  A process has at most 63 different ones, another one changes nothing.
+ * Errors: none.  Any thread, signal-safe. */
+uint64_t cprof_set_heap_rate(uint64_t rate_bytes) __attribute__((weak));
+
+/* ---- profiles of the program's own, as Go's runtime/pprof.Profile ---- */
+
+/* A set of live values and the stacks that added them: connections, files, handles, whatever is opened and closed.  A value
+ * lives in the process's memory: a forked child has a copy, a vfork child shares its parent's.  A profile is never freed; what has live values is in every snapshot, as PROGRAM.PID.NUMBER.NAME.pb.gz.  Without the agent all is
+ * a no-op: profiles are NULL, adding succeeds. */
+typedef struct cprof_profile cprof_profile;
+
+/* A new profile.  NULL and errno: EINVAL (name NULL, empty, over 255 bytes, or with white space), EEXIST (in use, or a
+ * built-in one), ENOSPC (no memory, or 4096 are there), ENOSYS (without the agent).
+ * Any thread, signal-safe. */
+cprof_profile *cprof_profile_new(const char *name) __attribute__((weak));
+
+/* The profile of that name, also a built-in one ("heap", "mutex", ...); NULL: there is none.  Keeps errno.
+ * Any thread, signal-safe. */
+cprof_profile *cprof_profile_lookup(const char *name) __attribute__((weak));
+
+/* Calls callback(profile, arg) for each profile, built-in ones too, sorted by name.  The callback may do anything.
+ * Keeps errno (itself).  Any thread, signal-safe. */
+void cprof_profiles(void (*callback)(cprof_profile *profile, void *arg), void *arg)
+    __attribute__((weak));
+
+/* Its name; "" for NULL.  Any thread, signal-safe. */
+const char *cprof_profile_name(const cprof_profile *profile) __attribute__((weak));
+
+/* How many values are live; of a built-in profile, what it counts (threads made), or else the stacks that it
+ * shows.  0 for NULL.  Keeps errno.  Any thread, signal-safe. */
+size_t cprof_profile_count(const cprof_profile *profile) __attribute__((weak));
+
+/* Adds a value, any 64 bits, under the stack of the caller without its innermost `skip` functions: 0 is the function
+ * that calls cprof_profile_add().  A skip below 0 is 0; beyond the end of the stack the value is shown under [lost].
+ * Returns 0; EEXIST: the value is live already and keeps its stack; EPERM: a built-in profile; EINVAL:
+ * NULL; ENOMEM: over CPROF_MEMORY, not added.  0 without the agent.  Keeps errno.  Any thread, signal-safe. */
+int cprof_profile_add(cprof_profile *profile, const void *value, int skip)
+    __attribute__((weak));
+
+/* Takes a value out; one that is not there (and NULL, or a built-in profile) is a no-op.  Any thread, also
+ * another one than added it.  Keeps errno.  Signal-safe. */
+void cprof_profile_remove(cprof_profile *profile, const void *value) __attribute__((weak));
+
+/* Writes the profile as it is now to a descriptor: debug 0 a gzipped pprof file, 1 and more text that people and `go tool
+ * pprof` read.  Returns 0 or an errno value: EINVAL (NULL, debug below 0), EBUSY (no turn in 5 s; or in a signal handler
+ * that interrupted the agent), EPERM (vfork child), ENOMEM, ENOSYS without the agent, or what write(2) said.  Needs no malloc or
+ * stdio.  Keeps errno.  Any thread. */
+int cprof_profile_write(const cprof_profile *profile, int fd, int debug) __attribute__((weak));
+
 #ifndef CPROF_AGENT
 #define cprof_active()                (cprof_active ? cprof_active() : 0)
 #define cprof_snapshot()              (cprof_snapshot ? cprof_snapshot() : ENOSYS)
 #define cprof_set_block_rate(rate_ns) (cprof_set_block_rate ? cprof_set_block_rate(rate_ns) : 0)
 #define cprof_set_mutex_rate(rate_ns) (cprof_set_mutex_rate ? cprof_set_mutex_rate(rate_ns) : 0)
 #define cprof_set_mutex_fraction(n)   (cprof_set_mutex_fraction ? cprof_set_mutex_fraction(n) : 0)
+#define cprof_set_heap_rate(rate)     (cprof_set_heap_rate ? cprof_set_heap_rate(rate) : 0)
+#define cprof_profile_new(name) \
+    (cprof_profile_new ? cprof_profile_new(name) : (errno = ENOSYS, (cprof_profile *)0))
+#define cprof_profile_lookup(name) \
+    (cprof_profile_lookup ? cprof_profile_lookup(name) : (cprof_profile *)0)
+#define cprof_profiles(callback, arg) (cprof_profiles ? cprof_profiles(callback, arg) : (void)0)
+#define cprof_profile_name(profile)   (cprof_profile_name ? cprof_profile_name(profile) : "")
+#define cprof_profile_count(profile) \
+    (cprof_profile_count ? cprof_profile_count(profile) : (size_t)0)
+#define cprof_profile_add(profile, value, skip) \
+    (cprof_profile_add ? cprof_profile_add(profile, value, skip) : 0)
+#define cprof_profile_remove(profile, value) \
+    (cprof_profile_remove ? cprof_profile_remove(profile, value) : (void)0)
+#define cprof_profile_write(profile, fd, debug) \
+    (cprof_profile_write ? cprof_profile_write(profile, fd, debug) : ENOSYS)
 #endif
 
 #ifdef __cplusplus

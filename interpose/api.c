@@ -4,7 +4,11 @@
 
 #include "agent/agent.h"
 #include "agent/contention.h"
+#include "agent/dump.h"
+#include "agent/heap.h"
+#include "agent/objects.h"
 #include "agent/process.h"
+#include "agent/profile.h"
 #include "agent/trigger.h"
 #include "base/compiler.h"
 
@@ -36,4 +40,84 @@ EXPORT uint64_t cprof_set_mutex_rate(uint64_t rate_ns)
 EXPORT uint64_t cprof_set_mutex_fraction(uint64_t n)
 {
     return agent_is_active() ? contention_set_mutex_fraction(n) : 0;
+}
+
+EXPORT uint64_t cprof_set_heap_rate(uint64_t rate_bytes)
+{
+    return agent_is_active() ? heap_set_rate(rate_bytes) : 0;
+}
+
+/* ---- profiles: a handle is a struct profile, built in or made ---- */
+
+static const struct profile *profile_of(const cprof_profile *handle)
+{
+    return (const struct profile *)handle;
+}
+
+static cprof_profile *handle_of(const struct profile *profile)
+{
+    return (cprof_profile *)(uintptr_t)profile;
+}
+
+EXPORT cprof_profile *cprof_profile_new(const char *name)
+{
+    struct objects *objects = NULL;
+    int err = -ENOSYS;
+
+    if (agent_is_active())
+        err = name ? objects_new(name, false, &objects) : -EINVAL;
+    if (err < 0) {
+        errno = -err;
+        return NULL;
+    }
+    return handle_of(objects_profile(objects));
+}
+
+EXPORT cprof_profile *cprof_profile_lookup(const char *name)
+{
+    return agent_is_active() && name ? handle_of(profile_find(name)) : NULL;
+}
+
+EXPORT void cprof_profiles(void (*callback)(cprof_profile *profile, void *arg), void *arg)
+{
+    if (agent_is_active())
+        for (const struct profile *at = NULL; (at = profile_next(at));)
+            callback(handle_of(at), arg);
+}
+
+EXPORT const char *cprof_profile_name(const cprof_profile *handle)
+{
+    return handle ? profile_of(handle)->name : "";
+}
+
+EXPORT size_t cprof_profile_count(const cprof_profile *handle)
+{
+    return handle ? profile_count(profile_of(handle)) : 0;
+}
+
+EXPORT int cprof_profile_add(cprof_profile *handle, const void *value, int skip)
+{
+    if (!agent_is_active())
+        return 0;
+    if (!handle)
+        return EINVAL;
+    struct objects *objects = profile_of(handle)->objects;
+    if (!objects)
+        return EPERM;
+    return -objects_add(objects, (uintptr_t)value, 0, skip > 0 ? (uint32_t)skip : 0);
+}
+
+EXPORT void cprof_profile_remove(cprof_profile *handle, const void *value)
+{
+    struct objects *objects = handle ? profile_of(handle)->objects : NULL;
+
+    if (objects)
+        objects_remove(objects, (uintptr_t)value);
+}
+
+EXPORT int cprof_profile_write(const cprof_profile *handle, int fd, int debug)
+{
+    if (!agent_is_active())
+        return ENOSYS;
+    return handle && debug >= 0 ? -dump_write(profile_of(handle), fd, debug > 0) : EINVAL;
 }
