@@ -13,16 +13,16 @@
 
 enum { N_TYPES = 2 };
 
-/* Numbers of a shard. */
-enum { ADDED, ADDED_BYTES, REMOVED, REMOVED_BYTES };
+/* Numbers of a shard of `counts`. */
+enum { ADDED, REMOVED };
 
 struct objects {
     struct profile profile;
     struct objects *_Atomic next; /* by name */
     struct pprof_type types[N_TYPES];
     struct valuetab values;
-    struct record all; /* in no stack: the sums of all records */
-    char type_names[]; /* NAME, NAME_space, with _ for -; then NAME */
+    struct record counts; /* in no stack: its shards count how many came and went */
+    char type_names[];    /* NAME, NAME_space, with _ for -; then NAME */
 };
 
 /* ---- the list ---- */
@@ -79,34 +79,6 @@ static uint64_t objects_period(void)
     return 1;
 }
 
-static void sum_shard(struct shard *shard, void *arg)
-{
-    int64_t *sums = arg;
-
-    /* Removed first: a value that goes meanwhile is seen as still there, never as less than nothing. */
-    const uint64_t removed = load_acquire(&shard->values[REMOVED]); /* pairs with count */
-    sums[REMOVED] += (int64_t)removed;
-    sums[REMOVED_BYTES] += (int64_t)load_acquire(&shard->values[REMOVED_BYTES]);
-}
-
-static void sum_added(struct shard *shard, void *arg)
-{
-    int64_t *sums = arg;
-
-    sums[ADDED] += (int64_t)load_relaxed(&shard->values[ADDED]);
-    sums[ADDED_BYTES] += (int64_t)load_relaxed(&shard->values[ADDED_BYTES]);
-}
-
-static void objects_read(struct record *record, int64_t *ret_values)
-{
-    int64_t sums[SHARD_VALUES] = {0};
-
-    record_each_shard(record, sum_shard, sums);
-    record_each_shard(record, sum_added, sums);
-    ret_values[0] = sums[ADDED] - sums[REMOVED];
-    ret_values[1] = sums[ADDED_BYTES] - sums[REMOVED_BYTES];
-}
-
 /* Tools split profile names at a -, so types have none. */
 static char *add_type_name(char *at, const char *name, const char *suffix)
 {
@@ -133,7 +105,6 @@ static struct objects *make(const char *name, bool has_bytes)
         .n_types = has_bytes ? N_TYPES : 1,
         .period_type = objects->types[0],
         .period = objects_period,
-        .read = objects_read,
         .tag = TAG_NONE,
         .objects = objects,
         .source = record_new_source(),
@@ -169,18 +140,18 @@ const struct profile *objects_profile(const struct objects *objects)
 
 /* ---- values come and go ---- */
 
-static void count(struct objects *objects, struct record *record, int which, uint64_t n,
-                  uint64_t bytes)
+static void count(struct objects *objects, int which, uint64_t n)
 {
-    struct record *const both[] = {record, &objects->all};
+    /* Release, pairs with sum_removed: who sees a removal sees what was added. */
+    add_counter(&record_shard(&objects->counts)->values[which], n);
+}
 
-    for (size_t i = 0; i < COUNT_OF(both); i++) {
-        struct shard *shard = record_shard(both[i]);
-        /* Release, pairs with load_acquire in sum_shard: who sees this removal sees what was added. */
-        add_counter(&shard->values[which], n);
-        if (objects->profile.n_types == N_TYPES)
-            add_counter(&shard->values[which + 1], n * bytes);
-    }
+/* It may be born after now, as another thread's clock tells. */
+static uint64_t age_of(uint32_t born_s, uint32_t now_s)
+{
+    const int32_t age_s = (int32_t)(now_s - born_s);
+
+    return age_s > 0 ? (uint64_t)age_s : 0;
 }
 
 struct objects_sample {
@@ -193,14 +164,14 @@ static void keep_stack(struct sample *base, struct stack *stack)
     ((struct objects_sample *)base)->stack = stack;
 }
 
-/* Counted before it is in the table, so that its removal cannot be counted first. */
-static int put_value(struct objects *objects, struct record *record, const struct value *value)
+/* Counted as a value more in `which`, by `n`. */
+static int put_value(struct objects *objects, const struct value *value, int which, uint64_t n)
 {
-    count(objects, record, ADDED, 1, value->weight);
     const int err = valuetab_put(&objects->values, value);
-    if (unlikely(err < 0))
-        count(objects, record, ADDED, (uint64_t)-1, value->weight);
-    if (unlikely(err == -ENOMEM))
+
+    if (likely(err == 0))
+        count(objects, which, n);
+    else if (err == -ENOMEM)
         thread_count_drop(objects->profile.source, DROP_LIVE_FULL);
     return err;
 }
@@ -213,7 +184,7 @@ static int put(struct objects *objects, struct stack *stack, uint64_t value, uin
                                 .record = record->id,
                                 .born_s = (uint32_t)clock_mono_s()};
 
-    return put_value(objects, record, &entry);
+    return put_value(objects, &entry, ADDED, 1);
 }
 
 int objects_add(struct objects *objects, uint64_t value, uint64_t bytes, uint32_t skip)
@@ -240,10 +211,10 @@ bool objects_take(struct objects *objects, uint64_t value, struct object *ret_ob
     *ret_object = (struct object){
         .value = value,
         .bytes = entry.weight,
-        .age_s = (uint32_t)clock_mono_s() - entry.born_s,
+        .age_s = age_of(entry.born_s, (uint32_t)clock_mono_s()),
         .record = record_get(entry.record),
     };
-    count(objects, ret_object->record, REMOVED, 1, entry.weight);
+    count(objects, REMOVED, 1);
     return true;
 }
 
@@ -254,30 +225,46 @@ void objects_put_back(struct objects *objects, const struct object *object)
                                 .record = object->record->id,
                                 .born_s = (uint32_t)(clock_mono_s() - object->age_s)};
 
-    put_value(objects, object->record, &entry);
+    put_value(objects, &entry, REMOVED, (uint64_t)-1);
 }
 
 bool objects_remove(struct objects *objects, uint64_t value)
 {
-    struct object object;
+    struct value entry;
 
-    return objects_take(objects, value, &object);
+    if (!valuetab_take(&objects->values, value, &entry))
+        return false;
+    count(objects, REMOVED, 1);
+    return true;
 }
 
-uint64_t objects_count(struct objects *objects)
+static void sum_removed(struct shard *shard, void *arg)
 {
-    int64_t values[N_TYPES];
+    *(uint64_t *)arg += load_acquire(&shard->values[REMOVED]); /* pairs with count */
+}
 
-    objects_read(&objects->all, values);
-    return (uint64_t)values[0];
+static void sum_added(struct shard *shard, void *arg)
+{
+    *(uint64_t *)arg += load_relaxed(&shard->values[ADDED]);
 }
 
 uint64_t objects_n_added(struct objects *objects)
 {
-    int64_t sums[SHARD_VALUES] = {0};
+    uint64_t n = 0;
 
-    record_each_shard(&objects->all, sum_added, sums);
-    return (uint64_t)sums[ADDED];
+    record_each_shard(&objects->counts, sum_added, &n);
+    return n;
+}
+
+/* Removed first: what goes meanwhile is still there.  One that is removed before it is counted makes it
+ * too small for a moment. */
+uint64_t objects_count(struct objects *objects)
+{
+    uint64_t removed = 0;
+
+    record_each_shard(&objects->counts, sum_removed, &removed);
+    const int64_t n = (int64_t)(objects_n_added(objects) - removed);
+    return n > 0 ? (uint64_t)n : 0;
 }
 
 /* ---- what is there ---- */
@@ -291,11 +278,10 @@ struct walk {
 static void visit_value(const struct value *value, void *arg)
 {
     const struct walk *walk = arg;
-    const int32_t age_s = (int32_t)(walk->now_s - value->born_s); /* it may be born after now */
     const struct object object = {
         .value = value->key,
         .bytes = value->weight,
-        .age_s = age_s > 0 ? (uint64_t)age_s : 0,
+        .age_s = age_of(value->born_s, walk->now_s),
         .record = record_get(value->record),
     };
 

@@ -3,11 +3,11 @@
  * As Go's custom profiles: objects_add() takes the caller's stack, objects_remove() forgets the value, and the profile
  * shows what is there: NAME/count, one for each live value, and where it was asked for NAME_space/bytes.
  * A profile is made once and never goes away; all of them form a list sorted by name.  Each has a source number of
- * its own (source.h), a table of its values (valuetab.h) and counters that only grow: added and
- * removed, per record and in sum.
+ * its own (source.h), a table of its values (valuetab.h), from which a snapshot counts what is there,
+ * and two counters that only grow: added and removed.
  *
  * A value whose stack cannot be taken (a signal handler that interrupted the agent, no room on the stack) is kept
- * all the same, under [lost], so that the number of live values is always right.
+ * all the same, under [lost], so that no live value is missing.
  *
  * Lock-free; any thread, signal-safe, errno is kept.  A vfork child shares its parent's values, as it shares the memory that
  * they usually name; who keeps what a process has for itself (descriptors) asks process_is_borrowed() before. */
@@ -55,7 +55,7 @@ struct object {
 bool objects_take(struct objects *objects, uint64_t value, struct object *ret_object);
 void objects_put_back(struct objects *objects, const struct object *object);
 
-/* Live values now. */
+/* Live values now, without walking; a handler that leaves objects_add() by siglongjmp may make it wrong by one. */
 uint64_t objects_count(struct objects *objects);
 /* All that were ever added. */
 uint64_t objects_n_added(struct objects *objects);
@@ -65,7 +65,7 @@ uint64_t objects_n_added(struct objects *objects);
 void objects_each(struct objects *objects,
                   void (*visit)(const struct object *object, void *arg), void *arg);
 
-/* For snapshot.c: comment lines, and live values that are at least `min_age_s` old, into sums[2 * record id]
+/* For snapshot.c: comment lines, and live values that are at least `min_age_s` old (0: all), into sums[2 * record id]
  * (number) and sums[2 * record id + 1] (bytes); records from n_records on are left out. */
 void objects_comment(struct objects *objects, void (*add)(void *arg, const char *line),
                      void *arg);

@@ -92,7 +92,7 @@ struct profile {
     const char *default_type; /* or NULL */
     struct pprof_type period_type;
     uint64_t (*period)(void);
-    /* Fills values[n_types] of one record. */
+    /* Fills values[n_types] of one record; NULL where `objects` has them. */
     void (*read)(struct record *record, int64_t *ret_values);
     enum profile_tag tag;
     const char *tag_label;                 /* NULL with TAG_NONE */
@@ -102,7 +102,7 @@ struct profile {
     /* Adds the source's own comment lines, through add(arg, line). */
     void (*comment)(void (*add)(void *arg, const char *line), void *arg);
     struct objects
-        *objects; /* made at run time: comments and ages are asked there; NULL: built in */
+        *objects; /* made at run time: values and comments are asked there; NULL: built in */
 };
 
 extern const struct profile profiles[];

@@ -148,6 +148,27 @@ static int copy_current(struct job *job)
     return job->failed ? -ENOMEM : 0;
 }
 
+static void sum_live(const struct job *job, uint64_t *sums, size_t n)
+{
+    if (job->profile->objects)
+        objects_sum_by_age(job->profile->objects, job->options->min_age_s, sums, n);
+    else
+        heap_sum_by_age(job->options->min_age_s, sums, n);
+}
+
+/* sums: of live objects, by record; NULL: not asked for. */
+static void read_values(const struct job *job, struct record *record, const uint64_t *sums,
+                        int64_t *values)
+{
+    if (job->profile->objects) {
+        memcpy(values, &sums[2 * record->id], job->profile->n_types * sizeof *values);
+        return;
+    }
+    job->profile->read(record, values);
+    if (sums)
+        apply_age(job, record->id, sums, values);
+}
+
 static int copy_records(struct job *job)
 {
     const size_t n = records_count(), n_types = job->profile->n_types;
@@ -158,25 +179,18 @@ static int copy_records(struct job *job)
     job->copies = workspace_take_array(job->work, job->n_copies_max, sizeof *job->copies);
     if (!job->copies)
         return -ENOMEM;
-    if (job->options->min_age_s) {
+    if (job->options->min_age_s || job->profile->objects) {
         sums = workspace_take_array(job->work, 2 * n, sizeof *sums);
         if (!sums)
             return -ENOMEM;
-        if (job->profile->objects)
-            objects_sum_by_age(job->profile->objects, job->options->min_age_s, sums, n);
-        else
-            heap_sum_by_age(job->options->min_age_s, sums, n);
+        sum_live(job, sums, n);
     }
     heap_settle_peak();
     for (uint32_t id = 0; id < n; id++) {
         struct record *record = record_get(id);
         if (!record || record->source != job->profile->source)
             continue;
-        job->profile->read(record, values);
-        if (sums && !job->profile->objects)
-            apply_age(job, id, sums, values);
-        else if (sums)
-            memcpy(values, &sums[2 * id], n_types * sizeof *values);
+        read_values(job, record, sums, values);
         if (!any(values, n_types))
             continue;
         const struct copy copy = {.stack = record->stack, .tag = record->tag, .values = values};
@@ -681,8 +695,9 @@ static size_t work_bytes(const struct profile *profile, size_t n_records)
     const size_t per_module = MODULE_RANGES_MAX * sizeof(uint32_t) +
                               sizeof(struct pprof_mapping) + SYMBOLS_BUILD_ID_TEXT + 16;
     return modules_count() * per_module + n * (per_record + 4 * sizeof(uint32_t)) +
-           n_records * sizeof(struct copy) + n_frames * sizeof(uint32_t) +
-           (n_locations + 64) * per_location + ((size_t)128 << 10);
+           n_records * (sizeof(struct copy) + 2 * sizeof(uint64_t)) +
+           n_frames * sizeof(uint32_t) + (n_locations + 64) * per_location +
+           ((size_t)128 << 10);
 }
 
 static int fill(struct job *job)

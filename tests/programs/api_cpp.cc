@@ -7,7 +7,7 @@
 
 class Session {
   public:
-    Session() { cprof_profile_add(profile(), this, 1); }
+    __attribute__((noinline)) Session() { cprof_profile_add(profile(), this, 1); }
     ~Session() { cprof_profile_remove(profile(), this); }
     Session(const Session &) = delete;
     Session &operator=(const Session &) = delete;

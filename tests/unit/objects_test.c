@@ -409,3 +409,25 @@ TEST_ALONE(threads_add_and_remove_while_snapshots_are_taken)
     CHECK_INT(objects_count(target), (N_THREADS - 1) * 100, "count");
     snapshot_drop(&snapshot);
 }
+
+TEST_ALONE(what_is_put_back_is_as_it_was)
+{
+    struct object object;
+
+    set_up();
+    target = new_objects("gpu", true);
+    objects_add(target, 5, 4096, 0);
+    CHECK_INT(objects_take(target, 6, &object), false, "another");
+    CHECK_INT(objects_take(target, 5, &object), true, "take");
+    CHECK_INT(objects_count(target), 0, "count");
+    objects_put_back(target, &object);
+    CHECK_INT(objects_count(target), 1, "count");
+    CHECK_INT(objects_n_added(target), 1, "added");
+    struct snapshot snapshot = take(target);
+    CHECK_INT(sum(&snapshot, 1), 4096, "bytes");
+    snapshot_drop(&snapshot);
+    objects_take(target, 5, &object);
+    objects_add(target, 5, 1, 0);
+    objects_put_back(target, &object);
+    CHECK_INT(objects_count(target), 1, "added anew meanwhile");
+}
