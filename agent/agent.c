@@ -15,6 +15,7 @@
 #include "agent/process.h"
 #include "agent/profile.h"
 #include "agent/sample.h"
+#include "agent/signals.h"
 #include "agent/stack.h"
 #include "agent/threadcreate.h"
 #include "agent/trigger.h"
@@ -25,7 +26,9 @@
 
 enum { MEMORY_BYTES = 64 << 20 }; /* until the settings are read */
 
+static struct config config; /* constant after the start */
 static bool is_active;
+static bool is_ready; /* everything is there: profiles can be started */
 
 bool agent_is_active(void)
 {
@@ -57,7 +60,7 @@ static bool is_new_hidden(void)
     return operator_new && modules_is_same_object((const void *)real.malloc, operator_new);
 }
 
-static void check_allocator(const struct config *config)
+static void check_allocator(void)
 {
     static const char no_malloc[] =
         "the program defines malloc itself: its allocations are not seen";
@@ -66,7 +69,7 @@ static void check_allocator(const struct config *config)
 
     if (!real_is_reached("malloc")) {
         heap_set_note(no_malloc);
-        if (*config->out)
+        if (*config.out)
             log_warn("heap: %s: %s; the profile is empty", dump_exe_name(), no_malloc);
     } else if (is_new_hidden()) {
         heap_set_note(
@@ -75,39 +78,82 @@ static void check_allocator(const struct config *config)
     }
 }
 
-static void start_heap(const struct config *config)
-{
-    const bool is_on = !config->is_off && config->profiles & CONFIG_HEAP;
+/* ---- what is collected ---- */
 
-    heap_init(is_on ? config->heap_rate_bytes : 0);
+static _Atomic uint32_t on;
+
+static void set_contention(uint32_t now_on, uint32_t changes)
+{
+    if (changes & CONFIG_BLOCK)
+        contention_set_block_rate(now_on & CONFIG_BLOCK ? config.block_rate_ns : 0);
+    if (changes & CONFIG_MUTEX) {
+        contention_set_mutex_rate(now_on & CONFIG_MUTEX ? config.mutex_rate_ns : 0);
+        contention_set_mutex_fraction(now_on & CONFIG_MUTEX ? config.mutex_fraction : 0);
+    }
 }
 
-static void start_contention(const struct config *config)
+static uint32_t set_profiles(uint32_t now_on)
 {
-    const uint32_t on = config->is_off ? 0 : config->profiles;
-    const char *odd = config->is_off ? NULL : lockwords_check();
+    const uint32_t changes = now_on ^ load_relaxed(&on);
 
-    threadcreate_init(on & CONFIG_THREADCREATE);
-    if (odd && on & (CONFIG_BLOCK | CONFIG_MUTEX))
-        log_warn("contention: %s: not glibc's; no mutex and block profiles", odd);
-    if (!odd) /* the program may switch them on later */
-        contention_init(on & CONFIG_BLOCK ? config->block_rate_ns : 0,
-                        on & CONFIG_MUTEX ? config->mutex_rate_ns : 0,
-                        on & CONFIG_MUTEX ? config->mutex_fraction : 0);
+    if (changes & CONFIG_HEAP)
+        heap_set_rate(now_on & CONFIG_HEAP ? config.heap_rate_bytes : 0);
+    if (changes & CONFIG_THREADCREATE)
+        threadcreate_set_on(now_on & CONFIG_THREADCREATE);
+    set_contention(now_on, changes);
+    store_relaxed(&on, now_on);
+    dump_set_profiles(now_on);
+    return now_on;
 }
 
-static void start_stacks(const struct config *config)
+uint32_t agent_start_profiles(uint32_t which)
 {
-    sample_set_depth((uint32_t)config->depth);
-    if (!config->is_off && stack_init() < 0) /* profiles may be made at run time */
+    if (!is_ready)
+        return 0;
+    is_active = true;
+    return set_profiles(load_relaxed(&on) | which);
+}
+
+uint32_t agent_stop_profiles(uint32_t which)
+{
+    return is_ready ? set_profiles(load_relaxed(&on) & ~which) : 0;
+}
+
+uint32_t agent_profiles(void)
+{
+    return load_relaxed(&on);
+}
+
+void agent_disarm(void)
+{
+    signals_disarm();
+    trigger_disarm();
+    agent_stop_profiles(~0u);
+    is_ready = is_active = false;
+}
+
+/* ---- start ---- */
+
+static void start_profiles(void)
+{
+    const uint32_t wanted = config.is_off ? 0 : config.profiles;
+
+    sample_set_depth((uint32_t)config.depth);
+    if (!config.is_off && stack_init() < 0) /* profiles may be made at run time */
         log_warn("stacks: libunwind.so.8: %s; samples are counted under [lost]",
                  text_errno(ENOENT));
+    const char *odd = lockwords_check();
+    if (odd && wanted & (CONFIG_BLOCK | CONFIG_MUTEX))
+        log_warn("contention: %s: not glibc's; no mutex and block profiles", odd);
+    if (!odd) /* they may be switched on later */
+        contention_init(0, 0, 0);
+    heap_init(wanted & CONFIG_HEAP ? config.heap_rate_bytes : 0);
+    store_relaxed(&on, wanted & CONFIG_HEAP);
+    set_profiles(wanted);
 }
 
 static void start(const char *const *environment)
 {
-    struct config config;
-
     log_init();
     const char *missing = real_resolve();
     if (missing) {
@@ -123,17 +169,18 @@ static void start(const char *const *environment)
         return;
     }
     config_read(&config, environment);
+    config.is_off |= !config_selects(&config, dump_exe_name());
     set_memory_cap(config.memory_bytes);
-    start_stacks(&config);
-    start_heap(&config);
-    start_contention(&config);
     dump_init(&config, environment);
+    start_profiles();
     if (!config.is_off && config.profiles & CONFIG_HEAP)
-        check_allocator(&config);
+        check_allocator();
     agent_thread_init();
     trigger_init(&config);
     follow_init(&config);
+    signals_init(&config);
     is_active = !config.is_off;
+    is_ready = true;
     agent_thread_start();
 }
 

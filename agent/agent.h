@@ -6,8 +6,20 @@
 #define CPROF_AGENT_AGENT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* False: CPROF=off, or the agent switched itself off at start; the wrappers only pass on. */
 bool agent_is_active(void);
+
+/* Starts and stops what is collected while the program runs: bits of enum config_profile, of those that are
+ * built; others are ignored.  A started one has the rate of the settings and goes on from what it had counted; a
+ * stopped one counts no more and is still written.  Returns what is on now.  Also wakes an agent that is off
+ * (CPROF=off, CPROF_EXE), whose hooks only pass on until then.  Any thread, one at a time. */
+uint32_t agent_start_profiles(uint32_t which);
+uint32_t agent_stop_profiles(uint32_t which);
+uint32_t agent_profiles(void);
+
+/* Off for ever, after the last snapshot: from now on nothing but the real functions is called. */
+void agent_disarm(void);
 
 #endif

@@ -447,6 +447,11 @@ void agent_thread_end(void)
     agent_thread_hold();
 }
 
+void agent_thread_disarm(void)
+{
+    store_relaxed(&works, NULL);
+}
+
 /* ---- fork ---- */
 
 static void on_forked(void)

@@ -58,8 +58,10 @@ bool agent_thread_call(struct agent_work *work);
  * thread, or change what all threads must agree on.  Not from the agent thread. */
 void agent_thread_hold(void);
 void agent_thread_release(void);
-/* Once and for ever, at exit. */
+/* Once and for ever, at exit; in children that are forked later it can be started again. */
 void agent_thread_end(void);
+/* For ever, there too. */
+void agent_thread_disarm(void);
 
 /* A descriptor moved to 1000 or above, close-on-exec, the old one closed; where the limit is lower, as high as it
  * goes.  Or -errno. */

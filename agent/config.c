@@ -314,6 +314,30 @@ static int read_option(struct config *config, size_t index, const char *text)
     return -EINVAL;
 }
 
+/* ---- which programs ---- */
+
+bool config_selects(const struct config *config, const char *exe)
+{
+    bool is_named = false, any_names = false;
+    char glob[256];
+    struct text text;
+
+    for (const char *at = config->exe; *at; at += *at == ',') {
+        const bool excludes = *at == '!';
+        at += excludes;
+        const size_t size = strcspn(at, ",");
+        text_init(&text, glob, sizeof glob);
+        text_add_bytes(&text, at, size);
+        const bool matches = text_glob(glob, exe);
+        if (excludes && matches)
+            return false;
+        any_names |= !excludes;
+        is_named |= !excludes && matches;
+        at += size;
+    }
+    return is_named || !any_names;
+}
+
 /* ---- sources ---- */
 
 struct reading {
@@ -518,6 +542,11 @@ static void check_ranges(struct reading *reading)
         complain(reading, "CPROF_MEMORY=%lu: %s; accepted: 1m and more; using the default 64m",
                  config->memory_bytes, text_errno(ERANGE));
         config->memory_bytes = 64 << 20;
+    }
+    if (config->keep < 1 || config->keep > 10000) {
+        complain(reading, "CPROF_KEEP=%lu: %s; accepted: 1 to 10000; using the default 20",
+                 config->keep, text_errno(ERANGE));
+        config->keep = 20;
     }
 }
 

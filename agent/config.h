@@ -57,6 +57,9 @@ int config_parse_ns(const char *text, uint64_t *ret_ns);
 int config_parse_signal(const char *text, int *ret_signal);
 int config_parse_list(const char *text, uint32_t *ret_profiles);
 
+/* True when CPROF_EXE (globs with commas between, !glob excludes) names the program `exe`. */
+bool config_selects(const struct config *config, const char *exe);
+
 /* The bit of enum config_profile that switches the profile `name` on; 0: none. */
 uint32_t config_profile_bit(const char *name);
 

@@ -8,6 +8,7 @@
 #include <sys/utsname.h>
 
 #include "agent/contention.h"
+#include "agent/keep.h"
 #include "agent/objects.h"
 #include "agent/process.h"
 #include "agent/profile.h"
@@ -20,6 +21,7 @@
 #include "base/text.h"
 #include "encoder/legacy.h"
 
+enum { MADE_FILES = 16 }; /* room for profiles made at run time, see keep_init() */
 enum { PATTERN_BYTES = PATH_MAX, HOST_BYTES = 65, EXE_BYTES = 128, NAME_BYTES = 256 };
 
 static struct {
@@ -28,7 +30,10 @@ static struct {
     char exe[EXE_BYTES];
     char host[HOST_BYTES];
     bool at_exit;
-    uint32_t profiles; /* enum config_profile: what is collected */
+    int root_pid; /* the process whose parent is not profiled; 0: this one has a profiled parent */
+    uint64_t min_life_ns;
+    uint64_t time_s;           /* of the snapshot under way, for its files' names */
+    _Atomic uint32_t profiles; /* enum config_profile: what is or was collected */
     struct snapshot_options options;
 } state;
 
@@ -90,7 +95,7 @@ static void add_profile_name(struct text *text, const struct profile *profile)
 }
 
 /* Expands everything but %{ENV}; profile: NULL where there is no %k. */
-static void expand(struct text *text, const char *pattern, uint32_t number,
+static void expand(struct text *text, const char *pattern, uint32_t number, uint64_t time_s,
                    const struct profile *profile)
 {
     for (const char *at = pattern; *at; at++) {
@@ -103,7 +108,7 @@ static void expand(struct text *text, const char *pattern, uint32_t number,
         case 'h': text_add(text, state.host); break;
         case 'p': text_add_u64(text, (uint64_t)process_pid(), 1); break;
         case 'n': text_add_u64(text, number, 4); break;
-        case 't': text_add_u64(text, clock_wall_ns() / 1000000000u, 1); break;
+        case 't': text_add_u64(text, time_s, 1); break;
         case 'k': add_profile_name(text, profile); break;
         case '%': text_add_char(text, '%'); break;
         default: text_add_char(text, '%'); text_add_char(text, *at);
@@ -237,7 +242,7 @@ static void check_output(void)
     if (!is_constant(pattern))
         return;
     text_init(&directory, buffer, sizeof buffer);
-    expand(&directory, pattern, 0, NULL);
+    expand(&directory, pattern, 0, clock_wall_ns() / 1000000000u, NULL);
     int err = ensure_directory(buffer);
     if (err == 0)
         err = sys_access(buffer, 2 /* W_OK */);
@@ -279,13 +284,17 @@ static int encode(const struct pprof_input *input, int fd)
     return err;
 }
 
-static int write_file(const struct pprof_input *input, const char *temporary, const char *path)
+/* *ret_st: of the finished file. */
+static int write_file(const struct pprof_input *input, const char *temporary, const char *path,
+                      struct stat *ret_st)
 {
     const int fd = open_temporary(temporary);
 
     if (fd < 0)
         return fd;
     int err = encode(input, fd);
+    if (err == 0)
+        err = sys_fstat(fd, ret_st);
     const int close_err = sys_close(fd);
     if (err == 0)
         err = close_err;
@@ -296,7 +305,14 @@ static int write_file(const struct pprof_input *input, const char *temporary, co
     return err;
 }
 
-static int write_profile(const struct profile *profile, uint32_t number, const char *path)
+static bool is_root(void)
+{
+    return state.root_pid == process_pid();
+}
+
+/* 1: there was nothing to write. */
+static int write_profile(const struct profile *profile, uint32_t number, const char *path,
+                         struct stat *ret_st)
 {
     char buffer[PATTERN_BYTES];
     struct text temporary;
@@ -305,8 +321,10 @@ static int write_profile(const struct profile *profile, uint32_t number, const c
     int err = snapshot_take(&snapshot, profile, &state.options);
     if (err < 0)
         return err;
-    if (snapshot.input.n_samples == 0 && strcmp(profile->name, "heap") != 0)
+    if (snapshot.input.n_samples == 0 && !(is_root() && strcmp(profile->name, "heap") == 0)) {
+        err = 1;
         goto out;
+    }
     text_init(&temporary, buffer, sizeof buffer);
     directory_of(path, &temporary);
     err = ensure_directory(buffer);
@@ -314,50 +332,104 @@ static int write_profile(const struct profile *profile, uint32_t number, const c
         goto out;
     text_addf(&temporary, "/.cprof.%d.%lx.%u.%u.tmp", process_pid(),
               load_relaxed(&process_self()->start_ns), number, profile->source);
-    err = temporary.cut ? -ENAMETOOLONG : write_file(&snapshot.input, buffer, path);
+    err = temporary.cut ? -ENAMETOOLONG : write_file(&snapshot.input, buffer, path, ret_st);
 out:
     snapshot_drop(&snapshot);
     return err;
 }
 
-static void dump_one(const struct profile *profile, uint32_t number)
+/* ---- a snapshot's number ---- */
+
+static int path_of(char *ret_path, uint32_t number, uint64_t time_s,
+                   const struct profile *profile)
 {
-    char buffer[PATTERN_BYTES];
     struct text path;
 
-    text_init(&path, buffer, sizeof buffer);
-    expand(&path, state.pattern, number, profile);
-    const int err = path.cut ? -ENAMETOOLONG : write_profile(profile, number, buffer);
-    if (err < 0)
-        complain(buffer, err);
-    else
-        log_info("dump: %s: written", buffer);
+    text_init(&path, ret_path, PATTERN_BYTES);
+    expand(&path, state.pattern, number, time_s, profile);
+    return path.cut ? -ENAMETOOLONG : 0;
+}
+
+static bool is_taken(uint32_t number)
+{
+    char path[PATTERN_BYTES];
+    struct stat st;
+
+    for (size_t i = 0; i < n_profiles; i++)
+        if (path_of(path, number, state.time_s, &profiles[i]) == 0 && sys_stat(path, &st) == 0)
+            return true;
+    return false;
+}
+
+/* What the program wrote under this pid before exec stays, and so does what an earlier process of this pid
+ * wrote: the first snapshot looks for a number that is free. */
+static uint32_t next_number(void)
+{
+    enum { TRIES = 10000 };
+    const uint32_t number = add_relaxed(&process_self()->n_snapshots, 1) + 1;
+    uint32_t free_number = number;
+
+    if (number != 1)
+        return number;
+    while (free_number < TRIES && is_taken(free_number))
+        free_number++;
+    if (free_number == TRIES) /* the pattern has no %n */
+        free_number = 1;
+    add_relaxed(&process_self()->n_snapshots, free_number - number);
+    return free_number;
 }
 
 /* What the settings name, and what the program has switched on since. */
 static bool is_collected(const struct profile *profile)
 {
-    return state.profiles & config_profile_bit(profile->name) ||
+    return load_relaxed(&state.profiles) & config_profile_bit(profile->name) ||
            contention_was_on(profile->source);
 }
 
 /* ---- entry points ---- */
 
+static void dump_profile(const struct profile *profile, uint32_t number, uint32_t reasons)
+{
+    char path[PATTERN_BYTES];
+    struct stat st;
+
+    int err = path_of(path, number, state.time_s, profile);
+    if (err == 0)
+        err = write_profile(profile, number, path, &st);
+    if (err < 0)
+        complain(path, err);
+    if (err != 0)
+        return;
+    log_info("dump: %s: written", path);
+    if (!(reasons & DUMP_ASKED))
+        keep_add(number, profile, state.time_s, &st);
+}
+
+static void remove_kept(const struct keep_file *file)
+{
+    char path[PATTERN_BYTES];
+    struct stat st;
+
+    if (path_of(path, file->snapshot, file->time_s, file->profile) == 0 &&
+        sys_stat(path, &st) == 0 && keep_is_same(file, &st))
+        sys_unlink(path);
+}
+
 void dump_all(uint32_t reasons)
 {
-    (void)reasons;
-    const uint32_t number = add_relaxed(&process_self()->n_snapshots, 1) + 1;
-
     if (state.pattern_err) {
         complain_of_pattern(state.at_exit ? "CPROF_OUT" : "start directory");
         return;
     }
+    state.time_s = clock_wall_ns() / 1000000000u;
+    const uint32_t number = next_number();
     for (size_t i = 0; i < n_profiles; i++)
         if (is_collected(&profiles[i]))
-            dump_one(&profiles[i], number);
+            dump_profile(&profiles[i], number, reasons);
     for (const struct profile *made = NULL; (made = objects_after(made));)
         if (objects_count(made->objects))
-            dump_one(made, number);
+            dump_profile(made, number, reasons);
+    keep_trim();
 }
 
 struct taking {
@@ -402,29 +474,47 @@ int dump_write(const struct profile *profile, int fd, bool as_text)
     return err;
 }
 
-bool dump_is_wanted_at_exit(void)
+bool dump_has_output(void)
 {
     return state.at_exit;
 }
 
+bool dump_is_wanted_at_exit(void)
+{
+    return state.at_exit && (is_root() || process_age_ns() >= state.min_life_ns);
+}
+
+void dump_set_profiles(uint32_t on)
+{
+    store_relaxed(&state.profiles, load_relaxed(&state.profiles) | on);
+}
+
 const char *dump_exe_name(void)
 {
+    const char *typed = (const char *)getauxval(AT_EXECFN);
+    struct text text;
+
+    if (!*state.exe) {
+        text_init(&text, state.exe, sizeof state.exe);
+        add_plain(&text, base_name(typed && *typed ? typed : "exe"));
+    }
     return state.exe;
 }
 
 void dump_init(const struct config *config, const char *const *environment)
 {
-    const char *typed = (const char *)getauxval(AT_EXECFN);
     struct utsname system;
     struct text text;
 
-    text_init(&text, state.exe, sizeof state.exe);
-    add_plain(&text, base_name(typed && *typed ? typed : "exe"));
+    dump_exe_name();
     text_init(&text, state.host, sizeof state.host);
     if (sys_uname(&system) == 0)
         add_plain(&text, system.nodename);
-    state.profiles = config->profiles;
+    dump_set_profiles(config->profiles);
     state.at_exit = *config->out && !config->is_off;
+    state.min_life_ns = config->min_life_ns;
+    state.root_pid = state.at_exit && process_has_preloaded_parent() ? 0 : process_pid();
+    keep_init(config->keep, config->keep_bytes, n_profiles + MADE_FILES, remove_kept);
     state.options = (struct snapshot_options){
         .use_symbols = config->symbols == CONFIG_SYMBOLS_SYMTAB,
         .host = *state.host ? state.host : NULL,

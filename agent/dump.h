@@ -10,6 +10,9 @@
  * when it is whole; on any error it is removed and the reason is logged once for each kind of error.
  * Descriptors 0, 1 and 2 are never used, also when the program has closed them.
  *
+ * The root of a tree of profiled processes (its parent has no preload; it stays root across exec) writes at exit, the
+ * others only when they lived CPROF_MIN_LIFE.  Profiles without samples are not written, but for the root's heap.
+ *
  * dump_init() from the constructor; the rest is signal-safe, one at a time (trigger.c). */
 #ifndef CPROF_AGENT_DUMP_H
 #define CPROF_AGENT_DUMP_H
@@ -23,14 +26,19 @@
 /* environment: for %{ENV}. Says so when the output cannot be used. */
 void dump_init(const struct config *config, const char *const *environment);
 
-/* True when CPROF_OUT asks for files at exit. */
+/* True when CPROF_OUT says where files at exit go. */
+bool dump_has_output(void);
+/* The same, and this process is one that writes them. */
 bool dump_is_wanted_at_exit(void);
+
+/* What is written from now on, with what was before: bits of enum config_profile. */
+void dump_set_profiles(uint32_t profiles);
 
 /* Why a snapshot is written; bits, as several may come together. */
 enum dump_reason { DUMP_ASKED = 1, DUMP_TIMED = 2, DUMP_EXIT = 4 };
 
-/* Writes all profiles that are on and have samples, and heap also without, and those made at run time that have live
- * values, under one snapshot number. */
+/* Writes all profiles that are on, and those made at run time that have live values, under one snapshot number.  Those
+ * that nobody asked for are counted, and the oldest of them removed (keep.h). */
 void dump_all(uint32_t reasons);
 
 /* Writes one profile to a descriptor of the program: a pprof file, or text (legacy.h). Takes it alone, then writes

@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/sys.h"
+#include "base/text.h"
 
 enum { PAGE_BYTES = 4096 };
 
@@ -42,6 +44,99 @@ int process_pid(void)
 {
     return load_relaxed(&process_self()->pid);
 }
+
+/* ---- its parent ---- */
+
+/* Goes through "name=value\0..." as it comes in pieces: where in LD_PRELOAD= or in the library's name it is. */
+struct search {
+    size_t matched;   /* letters of the word that is looked for */
+    bool is_at_start; /* of a variable */
+    bool is_inside;   /* the value of LD_PRELOAD */
+};
+
+static bool find_in(struct search *search, const char *data, size_t size)
+{
+    static const char variable[] = "LD_PRELOAD=", library[] = "libcprof";
+
+    for (size_t i = 0; i < size; i++) {
+        const char *word = search->is_inside ? library : variable;
+        if (data[i] == '\0') {
+            *search = (struct search){.is_at_start = true};
+            continue;
+        }
+        if (data[i] == word[search->matched] && (search->is_inside || search->is_at_start))
+            search->matched++;
+        else
+            search->matched = search->is_inside && data[i] == library[0];
+        search->is_at_start = search->is_at_start && search->matched;
+        if (word[search->matched])
+            continue;
+        if (search->is_inside)
+            return true;
+        *search = (struct search){.is_inside = true};
+    }
+    return false;
+}
+
+bool process_has_preloaded_parent(void)
+{
+    enum { BLOCK_BYTES = 4096, BLOCKS_MAX = 512 };
+    struct search search = {.is_at_start = true};
+    char data[BLOCK_BYTES];
+    struct text path;
+    bool found = false;
+
+    text_init(&path, data, sizeof data);
+    text_addf(&path, "/proc/%d/environ", sys_getppid());
+    const int fd = sys_openat(AT_FDCWD, data, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    for (int i = 0; i < BLOCKS_MAX && !found; i++) {
+        const ssize_t n = sys_read(fd, data, sizeof data);
+        if (n <= 0)
+            break;
+        found = find_in(&search, data, (size_t)n);
+    }
+    sys_close(fd);
+    return found;
+}
+
+/* ---- its age ---- */
+
+/* Clock ticks since the machine started, when this process did; 0: unknown. */
+static uint64_t start_ticks(void)
+{
+    enum { FIELD = 22, AFTER_NAME = 2 }; /* of /proc/self/stat; the name may hold anything */
+    char line[1024];
+    uint64_t ticks = 0;
+
+    const int fd = sys_openat(AT_FDCWD, "/proc/self/stat", O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return 0;
+    const ssize_t n = sys_read(fd, line, sizeof line - 1);
+    sys_close(fd);
+    line[n > 0 ? n : 0] = '\0';
+    const char *at = strrchr(line, ')');
+    for (int i = AFTER_NAME; at && i < FIELD; i++)
+        at = strchr(at + 1, ' ');
+    if (!at)
+        return 0;
+    at++;
+    return text_parse_u64(&at, &ticks) < 0 ? 0 : ticks;
+}
+
+uint64_t process_age_ns(void)
+{
+    enum { TICK_NS = 10000000 }; /* USER_HZ is 100 wherever Linux runs today */
+    const uint64_t ticks = start_ticks();
+    const uint64_t now = clock_read_ns(CLOCK_BOOTTIME);
+
+    if (ticks)
+        return now > ticks * TICK_NS ? now - ticks * TICK_NS : 0;
+    return clock_wall_ns() - load_relaxed(&process_self()->start_ns);
+}
+
+/* ---- its directory ---- */
 
 /* Of a directory outside of its root the kernel says "(unreachable)/...". */
 int process_directory(char *ret_path)

@@ -17,7 +17,7 @@
 struct process {
     _Atomic int pid;              /* 0: not asked yet in this process */
     _Atomic uint32_t n_snapshots; /* numbers given out */
-    _Atomic uint64_t start_ns;    /* wall clock, when this process began (fork included) */
+    _Atomic uint64_t start_ns;    /* wall clock, when the agent first ran in this process */
 };
 
 /* Once, from the constructor.  0 or -errno. */
@@ -26,6 +26,13 @@ int process_init(void);
 /* This process's part of the state; in a forked child freshly filled. */
 struct process *process_self(void);
 int process_pid(void);
+
+/* True when the parent was started with this library in LD_PRELOAD (what it is told by /proc now; false where that
+ * may not be read).  Some system calls. */
+bool process_has_preloaded_parent(void);
+
+/* How long this process has lived, fork included and exec not; to 10 ms in a forked child. */
+uint64_t process_age_ns(void);
 
 /* The directory in which the process is now, with PATH_MAX bytes of room. 0, or -errno: no path leads there. */
 int process_directory(char *ret_path);

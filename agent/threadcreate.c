@@ -120,7 +120,7 @@ void threadcreate_end(struct threadcreate creation, bool is_created)
         give_back(pool_get(&blocks, creation.block - 1));
 }
 
-void threadcreate_init(bool on)
+void threadcreate_set_on(bool on)
 {
     store_relaxed(&is_on, on);
 }

@@ -35,8 +35,8 @@ void threadcreate_end(struct threadcreate creation, bool is_created);
 /* The first thing that the new thread does: takes what stands in the block, which is free then. */
 struct threadcreate_entry threadcreate_begin(uint32_t block);
 
-/* Once, from the constructor. */
-void threadcreate_init(bool is_on);
+/* Any time. */
+void threadcreate_set_on(bool is_on);
 
 /* ---- the profile (profiles.def) ---- */
 

@@ -27,9 +27,11 @@ static char *snapshot_stack GUARDED_BY(snapshot_lock); /* mapped at the first on
 static _Atomic uint32_t requested;                     /* bits of enum dump_reason */
 static _Atomic int ending_pid; /* process whose last snapshot is due: nobody else begins one */
 
+static bool has_started; /* false again: disarmed */
+
 static bool is_ending(void)
 {
-    return load_relaxed(&ending_pid) == process_pid();
+    return load_relaxed(&ending_pid) == process_pid() || !has_started;
 }
 
 static bool call_on_own_stack(void (*job)(void *arg), void *arg) NEEDS(snapshot_lock)
@@ -164,6 +166,16 @@ static void restart_interval(struct agent_work *work)
 static struct agent_work call_work = {.fd = -1, .run = on_called};
 static struct agent_work interval_work = {.fd = -1, .run = on_due, .forked = restart_interval};
 
+void trigger_snapshot_soon(void)
+{
+    const int saved_errno = errno;
+
+    request(DUMP_ASKED);
+    if (process_is_borrowed() || !agent_thread_call(&call_work))
+        trigger_run_pending();
+    errno = saved_errno;
+}
+
 static void start_interval(const struct config *config)
 {
     if (config->is_off)
@@ -176,104 +188,27 @@ static void start_interval(const struct config *config)
     }
 }
 
-/* ---- the signal ---- */
-
-static int own_signal;        /* 0: none */
-static _Atomic bool is_taken; /* by the program */
-
-static void on_signal(int number)
-{
-    (void)number;
-    request(DUMP_ASKED);
-    if (process_is_borrowed() || !agent_thread_call(&call_work))
-        trigger_run_pending();
-}
-
-static int install(void)
-{
-    struct sigaction action;
-
-    memset(&action, 0, sizeof action);
-    action.sa_handler = on_signal;
-    action.sa_flags = SA_RESTART | SA_ONSTACK;
-    sigfillset(&action.sa_mask);
-    return real.sigaction(own_signal, &action, NULL);
-}
-
-static bool is_default(const struct sigaction *action)
-{
-    return !(action->sa_flags & SA_SIGINFO) && action->sa_handler == SIG_DFL;
-}
-
-/* Once the program has brought a handler of its own (or SIG_IGN) the signal is the program's for good:
- * its SIG_DFL is meant then.  Before, SIG_DFL is what it believes to have. */
-static bool keeps_own_handler(int number, bool wants_default)
-{
-    if (number != own_signal || load_relaxed(&is_taken))
-        return false;
-    if (!wants_default)
-        store_relaxed(&is_taken, true);
-    return wants_default;
-}
-
-int trigger_sigaction(int number, const struct sigaction *action, struct sigaction *ret_old)
-{
-    struct sigaction old;
-
-    if (number != own_signal || number == 0)
-        return real.sigaction(number, action, ret_old);
-    const int err = action && keeps_own_handler(number, is_default(action))
-                        ? real.sigaction(number, NULL, &old)
-                        : real.sigaction(number, action, &old);
-    if (err == 0 && ret_old) {
-        if (old.sa_handler == on_signal) {
-            memset(&old, 0, sizeof old);
-            old.sa_handler = SIG_DFL;
-        }
-        *ret_old = old;
-    }
-    return err;
-}
-
-sighandler_t trigger_signal(sighandler_t (*real_signal)(int, sighandler_t), int number,
-                            sighandler_t handler)
-{
-    if (handler != SIG_ERR && keeps_own_handler(number, handler == SIG_DFL))
-        return SIG_DFL;
-    const sighandler_t old = real_signal(number, handler);
-    return old == on_signal ? SIG_DFL : old;
-}
-
-static void start_signal(int number)
-{
-    struct sigaction now;
-
-    if (number == 0)
-        return;
-    if (real.sigaction(number, NULL, &now) < 0 || !is_default(&now)) {
-        log_info("signal: %d: taken by the program; no snapshots by signal", number);
-        return;
-    }
-    own_signal = number;
-    install();
-}
-
 /* ---- the exit ---- */
+
+static _Atomic int ended_pid; /* process whose last snapshot is through */
 
 /* Another thread may be writing right now, and exit would cut it off.  Ours for good, so that none begins
  * another one.  A snapshot runs with all signals blocked, so its holder is no frame of this thread; it may
- * hang in a dead file system, so there is an end to the waiting. */
-static bool take_last_turn(void) UNCHECKED
+ * hang in a dead file system, so there is an end to the waiting.  False: another thread ends the process too,
+ * and has written the last one. */
+static bool take_last_turn(int pid) UNCHECKED
 {
     enum { TRIES = 5000, STEP_NS = 1000000 };
-    const int pid = process_pid();
 
     store_relaxed(&ending_pid, pid);
     for (int i = 0; i < TRIES; i++) {
+        if (load_acquire(&ended_pid) == pid) /* pairs with trigger_exit */
+            return false;
         if (lock_try(&snapshot_lock, pid))
             return true;
         sys_nanosleep_ns(STEP_NS);
     }
+    log_warn("exit: snapshot: another one did not end in 5 s; no last one is written");
     return false;
 }
 
@@ -293,22 +228,62 @@ static void run_last(void) UNCHECKED
     }
 }
 
-static void on_exit_last(void *arg)
+void trigger_exit(void)
 {
     const sys_sigset all = ~(sys_sigset)0;
+    const int saved_errno = errno;
     sys_sigset old;
 
-    (void)arg;
-    if (process_is_borrowed())
+    if (!has_started || process_is_borrowed())
+        return;
+    const int pid = process_pid();
+    if (load_acquire(&ended_pid) == pid)
         return;
     sys_sigmask(SIG_SETMASK, &all, &old);
-    const bool is_mine = take_last_turn();
-    agent_thread_end();
-    if (is_mine)
+    if (take_last_turn(pid)) {
+        agent_thread_end();
         run_last();
-    else
-        log_warn("exit: snapshot: another one did not end in 5 s; no last one is written");
+        store_release(&ended_pid, pid); /* pairs with take_last_turn */
+    }
     sys_sigmask(SIG_SETMASK, &old, NULL);
+    errno = saved_errno;
+}
+
+void trigger_disarm(void)
+{
+    trigger_exit();
+    agent_thread_disarm();
+    trigger_on_exec = false;
+    has_started = false;
+}
+
+bool trigger_on_exec;
+
+void trigger_exec(void)
+{
+    const int saved_errno = errno;
+
+    if (process_is_borrowed() || !dump_is_wanted_at_exit())
+        return;
+    request(DUMP_EXIT);
+    trigger_run_pending();
+    errno = saved_errno;
+}
+
+bool trigger_writes_at_exit(void)
+{
+    return dump_has_output();
+}
+
+static void on_exit_last(void *arg)
+{
+    (void)arg;
+    trigger_exit();
+}
+
+static void on_quick_exit_last(void)
+{
+    trigger_exit();
 }
 
 void trigger_init(const struct config *config)
@@ -316,8 +291,10 @@ void trigger_init(const struct config *config)
     extern int __cxa_atexit(void (*function)(void *), void *arg, void *library);
 
     start_interval(config);
-    start_signal(config->is_off ? 0 : config->signal);
+    trigger_on_exec = !config->is_off && config->on_exec;
+    has_started = true;
     /* Without a library to belong to, and before the loader registers its own: so it runs after
      * all other exit handlers and destructors. */
     __cxa_atexit(on_exit_last, NULL, NULL);
+    at_quick_exit(on_quick_exit_last);
 }

@@ -150,6 +150,10 @@ static inline int sys_getpid(void)
 {
     return (int)SYS_CALL(SYS_getpid, 0);
 }
+static inline int sys_getppid(void)
+{
+    return (int)SYS_CALL(SYS_getppid, 0);
+}
 static inline int sys_gettid(void)
 {
     return (int)SYS_CALL(SYS_gettid, 0);
@@ -225,6 +229,14 @@ static inline int sys_pipe2(int *ret_fds, int flags)
 static inline int sys_set_thread_name(const char *name)
 {
     return (int)SYS_CALL(SYS_prctl, 15 /* PR_SET_NAME */, name);
+}
+/* True when the kernel can read there: its last byte is tried. */
+static inline int sys_is_readable(const void *at, size_t size)
+{
+    char last;
+    struct iovec to = {&last, 1}, from = {(char *)(uintptr_t)at + (size ? size - 1 : 0), 1};
+
+    return SYS_CALL(SYS_process_vm_readv, sys_getpid(), &to, 1, &from, 1, 0) == 1;
 }
 static inline int sys_uname(struct utsname *ret_system)
 {

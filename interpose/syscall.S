@@ -1,6 +1,7 @@
 /* syscall - libc's syscall(), by which Rust, C++20 and others wait on futexes themselves.
  *
- * A futex operation that waits goes to futex.c with the same arguments.  Everything else jumps on with all
+ * A futex operation that waits goes to futex.c with the same arguments, the end of the process to exit.c, a
+ * filter to prctl.c.  Everything else jumps on with all
  * registers and the stack as they came: a vfork or clone through here returns twice to its caller, not to us. */
 #include <asm/unistd.h>
 
@@ -18,6 +19,10 @@ syscall:                                /* number: rdi, futex: rsi, operation: r
         je      1f
         cmp     $449, %rdi              /* futex_waitv */
         je      futex_wait
+        cmp     $__NR_exit_group, %rdi
+        je      exit_group
+        cmp     $__NR_seccomp, %rdi
+        je      seccomp_called
 0:      jmp     *real_slot_syscall(%rip)
 1:      mov     %edx, %eax
         and     $~0x180, %eax           /* without FUTEX_PRIVATE_FLAG, FUTEX_CLOCK_REALTIME */
@@ -39,6 +44,10 @@ syscall:                                /* number: x0, futex: x1, operation: x2 
         b.eq    1f
         cmp     x0, #449
         b.eq    2f
+        cmp     x0, #__NR_exit_group
+        b.eq    3f
+        cmp     x0, #__NR_seccomp
+        b.eq    4f
 0:      adrp    x16, real_slot_syscall
         ldr     x16, [x16, :lo12:real_slot_syscall]
         br      x16
@@ -49,6 +58,8 @@ syscall:                                /* number: x0, futex: x1, operation: x2 
         lsr     w17, w17, w16
         tbz     w17, #0, 0b
 2:      b       futex_wait
+3:      b       exit_group
+4:      b       seccomp_called
         .cfi_endproc
         .size   syscall, . - syscall
 

@@ -357,7 +357,7 @@ TEST_ALONE(all_profiles_can_be_taken)
     struct contention wait;
     contention_begin(&wait, WAIT_JOIN, NULL);
     contention_end(&wait, CONTENTION_GOT_IT);
-    threadcreate_init(true);
+    threadcreate_set_on(true);
     const struct threadcreate_entry entry = {(void *(*)(void *))(uintptr_t)set_up, NULL};
     const struct threadcreate creation = threadcreate_prepare(entry);
     CHECK(threadcreate_begin(creation.block).function == entry.function);
