@@ -492,9 +492,15 @@ void dump_set_profiles(uint32_t on)
 const char *dump_exe_name(void)
 {
     const char *typed = (const char *)getauxval(AT_EXECFN);
+    char link[PATH_MAX];
     struct text text;
 
     if (!*state.exe) {
+        if (typed && text_starts_with(typed, "/dev/fd/")) { /* fexecve() */
+            const ssize_t n = sys_readlink("/proc/self/exe", link, sizeof link - 1);
+            link[n > 0 ? n : 0] = '\0';
+            typed = n > 0 ? link : typed;
+        }
         text_init(&text, state.exe, sizeof state.exe);
         add_plain(&text, base_name(typed && *typed ? typed : "exe"));
     }

@@ -128,12 +128,26 @@ static bool is_deadly(uint32_t answer)
     }
 }
 
-/* The name of the first call of ours that it kills for, or NULL. */
-static const char *find_deadly(const struct sock_fprog *filter)
+static bool is_allowed(uint32_t answer)
+{
+    const uint32_t action = answer & SECCOMP_RET_ACTION_FULL;
+
+    return action == SECCOMP_RET_ALLOW || action == SECCOMP_RET_LOG;
+}
+
+/* Without these two nothing of the agent works. */
+static bool is_needed(int number)
+{
+    return number == SYS_getpid || number == SYS_rt_sigprocmask;
+}
+
+/* The name of the first call of ours that it kills for, or refuses though it is needed; or NULL. */
+static const char *find_forbidden(const struct sock_fprog *filter)
 {
     for (size_t i = 0; i < COUNT_OF(calls); i++) {
         const struct seccomp_data data = {.nr = calls[i].number, .arch = (uint32_t)THIS_ARCH};
-        if (is_deadly(run(filter, &data)))
+        const uint32_t answer = run(filter, &data);
+        if (is_deadly(answer) || (is_needed(calls[i].number) && !is_allowed(answer)))
             return calls[i].name;
     }
     return NULL;
@@ -142,19 +156,18 @@ static const char *find_deadly(const struct sock_fprog *filter)
 void sandbox_enter(const struct sock_fprog *filter)
 {
     const int saved_errno = errno;
-    const char *deadly = NULL;
+    const char *forbidden = NULL;
 
     if (process_is_borrowed() || !agent_is_active())
         return;
     if (!filter)
-        deadly = "openat";
+        forbidden = "openat";
     else if (sys_is_readable(filter, sizeof *filter) &&
              sys_is_readable(filter->filter, filter->len * sizeof *filter->filter))
-        deadly = find_deadly(filter);
-    if (deadly) {
-        log_warn(
-            "seccomp: %s: the program will be killed for this call; cprof is off from here on",
-            deadly);
+        forbidden = find_forbidden(filter);
+    if (forbidden) {
+        log_warn("seccomp: %s: the program forbids itself this call; cprof is off from here on",
+                 forbidden);
         agent_disarm();
     }
     errno = saved_errno;

@@ -3,7 +3,7 @@
  * Before a seccomp filter comes into force it is run, as the kernel would, over the calls of the agent (with
  * arguments of 0: a filter that looks at them is guessed).  When it kills or signals for one of them, the last
  * snapshot is written now and the agent switches itself off for good, which is said in one line.  A filter that
- * only refuses is harmless: every failure is expected anyway.
+ * only refuses is harmless, as every failure is expected anyway, unless it is getpid() or the signal mask.
  *
  * Not seen: filters that were there at the start, and those that are installed by a system call of the program's
  * own.  Any thread. */
