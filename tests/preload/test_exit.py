@@ -40,7 +40,8 @@ class Exit(ExitTest):
 class Signals(ExitTest):
     def kill(self, how, number, launch, **settings):
         process = launch("exit_ways", how, **settings)
-        process.line()
+        while process.line() != "waiting":
+            pass
         os.kill(process.pid, number)
         return process.finish()
 

@@ -32,6 +32,7 @@ static void clean_up_and_leave(int number)
 
 static void wait_for_signal(void)
 {
+    puts("waiting");
     fflush(stdout);
     for (;;)
         pause();
@@ -44,6 +45,7 @@ static void wait_unblocking(int number)
     sigemptyset(&set);
     sigaddset(&set, number);
     sigprocmask(SIG_BLOCK, &set, NULL);
+    puts("waiting");
     fflush(stdout);
     sigemptyset(&set);
     for (;;)
@@ -121,8 +123,8 @@ int main(int argc, char **argv)
         raise(SIGSEGV);
     if (!strcmp(how, "child-killed")) {
         const pid_t pid = fork();
-        if (pid == 0)
-            wait_for_signal();
+        while (pid == 0)
+            pause();
         int status;
         kill(pid, SIGTERM);
         waitpid(pid, &status, 0);

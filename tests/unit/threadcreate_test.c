@@ -14,7 +14,7 @@ static void set_up(void)
     process_init();
     modules_init();
     profile_init();
-    threadcreate_init(true);
+    threadcreate_set_on(true);
 }
 
 static void *function_of(uintptr_t i)
@@ -66,9 +66,9 @@ TEST_ALONE(blocks_are_used_again)
 TEST_ALONE(without_memory_or_when_off_there_is_none)
 {
     set_up();
-    threadcreate_init(false);
+    threadcreate_set_on(false);
     CHECK_INT(put(1), 0, "off");
-    threadcreate_init(true);
+    threadcreate_set_on(true);
     arena_set_cap(0, 0);
     while (arena_alloc(16))
         ;
@@ -119,7 +119,7 @@ TEST_ALONE(what_was_created_is_counted_and_what_failed_is_not)
     }
     CHECK_INT(errno, 4711, "errno");
     CHECK_INT(all_counted(), 7, "count");
-    threadcreate_init(false);
+    threadcreate_set_on(false);
     threadcreate_end(threadcreate_prepare(entry), true);
     CHECK_INT(all_counted(), 7, "count when it is off");
 }
