@@ -93,6 +93,7 @@ static void fill_head(void) NEEDS(start_lock)
 /* ---- the clone ---- */
 
 static void thread_main(void);
+static bool is_apart; /* the thread's: it has descriptors of its own */
 
 /* The new thread calls thread_main() at the top of its stack and exits.  Its tid, or -errno. */
 static long start_clone(char *tls) NEEDS(start_lock)
@@ -262,7 +263,7 @@ static void sleep_until_next(size_t n, uint32_t seen)
         sys_futex_wait_ns(&n_calls, seen, left);
         return;
     }
-    polled[0] = (struct pollfd){.fd = open_pipe(), .events = POLLIN};
+    polled[0] = (struct pollfd){.fd = is_apart ? -1 : open_pipe(), .events = POLLIN};
     if (load_acquire(&n_calls) != seen)
         left = 0;
     else if (polled[0].fd < 0 && (left < 0 || left > BLIND_NS))
@@ -296,8 +297,23 @@ static void run_due(void)
     }
 }
 
+static bool has_descriptors(void)
+{
+    for (struct agent_work *work = load_acquire(&works); work; work = work->next)
+        if (work->fd >= 0)
+            return true;
+    return false;
+}
+
+/* The files that it opens take no number away from the program, unless it shares descriptors already. */
+static void leave_descriptors(void)
+{
+    is_apart = !has_descriptors() && sys_unshare_and_close_all() == 0;
+}
+
 static void thread_main(void)
 {
+    leave_descriptors();
     sys_set_thread_name("cprof");
     while (!load_acquire(&is_stopping)) { /* pairs with stop */
         const uint32_t seen = load_acquire(&n_calls);

@@ -10,6 +10,9 @@
  * nothing else of libc: no wrapped function, no lock, no malloc.  All signals are blocked, so none that
  * is meant for the program ends here; it takes no samples and has no thread record.
  *
+ * Where no work has a descriptor at its start the thread leaves the program's: the files that a snapshot opens
+ * get no number that the program could have got.
+ *
  * fork: the child has none; one is started again there, as the works want, once they were told (`forked`).
  * Exit: trigger.c ends it before the last snapshot.  Its two descriptors for waking it exist only when
  * it polls others: from 1000 on, close-on-exec; where there are none it wakes every 100 ms instead.

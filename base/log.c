@@ -31,11 +31,11 @@ void log_configure(enum log_level level, const char *path)
     state.path = path;
 }
 
-static bool is_stderr_of_start(void)
+static bool is_stderr_of_start(int fd)
 {
     struct stat st;
 
-    return state.has_stderr && sys_fstat(2, &st) == 0 && st.st_dev == state.stderr_device &&
+    return state.has_stderr && sys_fstat(fd, &st) == 0 && st.st_dev == state.stderr_device &&
            st.st_ino == state.stderr_inode;
 }
 
@@ -55,8 +55,17 @@ static int write_to_file(const struct text *line)
 
 static void write_to_stderr(const struct text *line)
 {
-    if (is_stderr_of_start())
+    struct stat st;
+
+    if (is_stderr_of_start(2)) {
         quiet_write(2, line->data, line->size);
+    } else if (sys_fstat(2, &st) < 0) { /* the agent's own thread has other descriptors */
+        const int copy = sys_copy_of_process_fd(2);
+        if (copy >= 0 && is_stderr_of_start(copy))
+            quiet_write(copy, line->data, line->size);
+        if (copy >= 0)
+            sys_close(copy);
+    }
 }
 
 static void say_file_error(int err)

@@ -221,6 +221,22 @@ static inline int sys_poll_ns(struct pollfd *fds, size_t n, int64_t ns)
 
     return (int)SYS_CALL(SYS_ppoll, fds, n, ns < 0 ? NULL : &time, NULL, 0);
 }
+/* The calling thread has a table of descriptors of its own from now on, an empty one.  Linux 5.9. */
+static inline int sys_unshare_and_close_all(void)
+{
+    return (int)SYS_CALL(436 /* SYS_close_range */, 0, ~0u, 2 /* CLOSE_RANGE_UNSHARE */);
+}
+/* A copy of descriptor `fd` of the process, which the calling thread does not share.  Linux 5.6. */
+static inline int sys_copy_of_process_fd(int fd)
+{
+    const int process = (int)SYS_CALL(434 /* SYS_pidfd_open */, SYS_CALL(SYS_getpid, 0), 0);
+
+    if (process < 0)
+        return process;
+    const int copy = (int)SYS_CALL(438 /* SYS_pidfd_getfd */, process, fd, 0);
+    SYS_CALL(SYS_close, process);
+    return copy;
+}
 static inline int sys_pipe2(int *ret_fds, int flags)
 {
     return (int)SYS_CALL(SYS_pipe2, ret_fds, flags);
