@@ -21,7 +21,6 @@
 #include "base/text.h"
 #include "encoder/legacy.h"
 
-enum { MADE_FILES = 16 }; /* room for profiles made at run time, see keep_init() */
 enum { PATTERN_BYTES = PATH_MAX, HOST_BYTES = 65, EXE_BYTES = 128, NAME_BYTES = 256 };
 
 static struct {
@@ -520,7 +519,7 @@ void dump_init(const struct config *config, const char *const *environment)
     state.at_exit = *config->out && !config->is_off;
     state.min_life_ns = config->min_life_ns;
     state.root_pid = state.at_exit && process_has_preloaded_parent() ? 0 : process_pid();
-    keep_init(config->keep, config->keep_bytes, n_profiles + MADE_FILES, remove_kept);
+    keep_init(config->keep, config->keep_bytes, remove_kept);
     state.options = (struct snapshot_options){
         .use_symbols = config->symbols == CONFIG_SYMBOLS_SYMTAB,
         .host = *state.host ? state.host : NULL,

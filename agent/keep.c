@@ -18,13 +18,12 @@ static struct {
     void (*remove)(const struct keep_file *file);
 } state;
 
-void keep_init(uint64_t max_snapshots, uint64_t max_bytes, size_t max_files,
+void keep_init(uint64_t max_snapshots, uint64_t max_bytes,
                void (*remove)(const struct keep_file *file))
 {
     state.remove = remove;
     state.max_snapshots = max_snapshots;
     state.max_bytes = max_bytes;
-    state.capacity = (size_t)(max_snapshots + 1) * max_files;
 }
 
 static struct keep_file *at(size_t i)
@@ -50,6 +49,24 @@ static void drop_oldest(void)
     state.n_snapshots--;
 }
 
+/* Room for twice as many files. */
+static bool grow(void)
+{
+    enum { FIRST_FILES = 256 };
+    const size_t capacity = state.capacity ? state.capacity * 2 : FIRST_FILES;
+    struct keep_file *ring = arena_map(capacity * sizeof *ring);
+
+    if (!ring)
+        return false;
+    for (size_t i = 0; i < state.n; i++)
+        ring[i] = *at(i);
+    arena_unmap(state.ring, state.capacity * sizeof *ring);
+    state.ring = ring;
+    state.capacity = capacity;
+    state.first = 0;
+    return true;
+}
+
 void keep_add(uint32_t snapshot, const struct profile *profile, uint64_t time_s,
               const struct stat *st)
 {
@@ -58,14 +75,11 @@ void keep_add(uint32_t snapshot, const struct profile *profile, uint64_t time_s,
         state.bytes = state.n_snapshots = 0;
         state.pid = process_pid();
     }
-    if (!state.ring)
-        state.ring = arena_map(state.capacity * sizeof *state.ring);
-    if (!state.ring) {
-        log_warn_once("dump: CPROF_KEEP: %s; older files stay", text_errno(ENOMEM));
+    if (state.n == state.capacity && !grow()) {
+        log_warn_once("dump: CPROF_KEEP: %s; files that cannot be remembered stay",
+                      text_errno(ENOMEM));
         return;
     }
-    if (state.n == state.capacity)
-        drop_oldest();
     if (state.n == 0 || at(state.n - 1)->snapshot != snapshot)
         state.n_snapshots++;
     *at(state.n++) = (struct keep_file){

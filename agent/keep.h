@@ -26,9 +26,8 @@ struct keep_file {
     int64_t changed_ns;
 };
 
-/* Once. max_files: of one snapshot, as a rule; where there are more, fewer snapshots stay.  remove(file) finds the
- * name and asks keep_is_same(). */
-void keep_init(uint64_t max_snapshots, uint64_t max_bytes, size_t max_files,
+/* Once. remove(file) finds the name and asks keep_is_same(). */
+void keep_init(uint64_t max_snapshots, uint64_t max_bytes,
                void (*remove)(const struct keep_file *file));
 
 /* One file of a snapshot that nobody asked for was written; `st` is of the finished file. */
