@@ -106,14 +106,15 @@ static const struct rules_action *actions_of(const struct hook_call *call)
 
 static void take_out(struct hook_call *call, const struct rules_action *action)
 {
+    struct objects *objects = action->profile->objects;
     struct object object;
     int64_t key;
 
-    if (!action->profile->objects || !is_met(call, action, false) ||
-        !read_value(call, &action->key, &key))
+    if (!objects || !is_met(call, action, false) || !read_value(call, &action->key, &key) ||
+        !objects_has(objects, (uint64_t)key) || process_is_borrowed())
         return;
-    if (objects_take(action->profile->objects, (uint64_t)key, &object) &&
-        action->needs_result && call->n_taken < HOOK_TAKEN_MAX)
+    if (objects_take(objects, (uint64_t)key, &object) && action->needs_result &&
+        call->n_taken < HOOK_TAKEN_MAX)
         call->taken[call->n_taken++] = (struct hook_taken){
             .action = action,
             .object = object,
@@ -125,10 +126,9 @@ void hook_before(struct hook_call *call)
     const int saved_errno = errno;
 
     call->n_taken = 0;
-    if (!process_is_borrowed())
-        for (const struct rules_action *a = actions_of(call); a; a = a->next)
-            if (a->is_release)
-                take_out(call, a);
+    for (const struct rules_action *a = actions_of(call); a; a = a->next)
+        if (a->is_release)
+            take_out(call, a);
     errno = saved_errno;
 }
 
@@ -147,7 +147,8 @@ static void put_in(const struct hook_call *call, const struct rules_action *acti
     int64_t key;
 
     if (!objects || (action->is_outside && call->hook->flags & HOOK_INSIDE) ||
-        !is_met(call, action, false) || !read_value(call, &action->key, &key))
+        !is_met(call, action, false) || !read_value(call, &action->key, &key) ||
+        process_is_borrowed())
         return;
     const uint64_t bytes = size_of(call, &action->size);
     if (objects_add(objects, (uint64_t)key, bytes, 0) != -EEXIST)
@@ -163,14 +164,12 @@ void hook_after(struct hook_call *call)
     const int saved_errno = errno;
     const struct hook_target *target = load_relaxed(&call->hook->target);
 
-    if (!process_is_borrowed()) {
-        if (unlikely(target->flags & HOOK_LOADS && call->result))
-            hook_new_objects();
-        put_back(call);
-        for (const struct rules_action *a = actions_of(call); a; a = a->next)
-            if (!a->is_release)
-                put_in(call, a);
-    }
+    if (unlikely(target->flags & HOOK_LOADS && call->result) && !process_is_borrowed())
+        hook_new_objects();
+    put_back(call);
+    for (const struct rules_action *a = actions_of(call); a; a = a->next)
+        if (!a->is_release)
+            put_in(call, a);
     errno = saved_errno;
 }
 

@@ -202,6 +202,11 @@ int objects_add(struct objects *objects, uint64_t value, uint64_t bytes, uint32_
     return err;
 }
 
+bool objects_has(struct objects *objects, uint64_t value)
+{
+    return valuetab_has(&objects->values, value);
+}
+
 bool objects_take(struct objects *objects, uint64_t value, struct object *ret_object)
 {
     struct value entry;

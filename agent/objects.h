@@ -41,6 +41,9 @@ const struct profile *objects_profile(const struct objects *objects);
  * 0; -EEXIST: the value is there already, and stays with its first stack; -ENOMEM: counted as dropped. */
 int objects_add(struct objects *objects, uint64_t value, uint64_t bytes, uint32_t skip);
 
+/* Looks only: a vfork child may ask. */
+bool objects_has(struct objects *objects, uint64_t value);
+
 /* False: the value is not there, which is no error. */
 bool objects_remove(struct objects *objects, uint64_t value);
 

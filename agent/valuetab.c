@@ -393,6 +393,15 @@ static struct value read_node(const struct position *at)
     };
 }
 
+bool valuetab_has(struct valuetab *table, uint64_t key)
+{
+    const struct wanted wanted = {.order = reverse(hash_key(key))};
+    struct position at;
+
+    find(table, &wanted, &at);
+    return is_at(&at, wanted.order);
+}
+
 bool valuetab_take(struct valuetab *table, uint64_t key, struct value *ret_value)
 {
     const struct wanted wanted = {.order = reverse(hash_key(key))};

@@ -43,6 +43,9 @@ void valuetab_init(struct valuetab *table);
 /* 0; -EEXIST: the key is there, and stays as it was; -ENOMEM. */
 int valuetab_put(struct valuetab *table, const struct value *value);
 
+/* True when the key is there at this moment. */
+bool valuetab_has(struct valuetab *table, uint64_t key);
+
 /* Takes the key out. False: it is not there. */
 bool valuetab_take(struct valuetab *table, uint64_t key, struct value *ret_value);
 

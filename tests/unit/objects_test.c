@@ -171,6 +171,29 @@ TEST_ALONE(what_is_there_is_counted)
     CHECK_INT(objects_n_added(objects), 2, "added");
 }
 
+TEST_ALONE(what_is_taken_can_be_put_back)
+{
+    set_up();
+    struct objects *objects = new_objects("p", true);
+    struct object object;
+
+    objects_add(objects, 5, 100, 0);
+    CHECK(objects_has(objects, 5) && !objects_has(objects, 6));
+    CHECK(!objects_take(objects, 6, &object));
+    CHECK(objects_take(objects, 5, &object) && !objects_has(objects, 5));
+    CHECK_INT(objects_count(objects), 0, "taken");
+    objects_put_back(objects, &object);
+    CHECK_INT(objects_count(objects), 1, "put back");
+    const struct snapshot back = take(objects);
+    CHECK_INT(sum(&back, 1), 100, "bytes");
+    CHECK(objects_take(objects, 5, &object));
+    objects_add(objects, 5, 7, 0); /* another one by then */
+    objects_put_back(objects, &object);
+    const struct snapshot other = take(objects);
+    CHECK_INT(sum(&other, 0), 1, "the other");
+    CHECK_INT(sum(&other, 1), 7, "and its bytes");
+}
+
 TEST_ALONE(the_snapshot_has_what_is_live_only)
 {
     set_up();
