@@ -104,14 +104,20 @@ static const struct rules_action *actions_of(const struct hook_call *call)
     return function ? function->actions : NULL;
 }
 
+static bool is_elsewhere(const struct hook_call *call, const struct rules_action *action)
+{
+    return action->is_outside && call->hook->flags & HOOK_INSIDE;
+}
+
 static void take_out(struct hook_call *call, const struct rules_action *action)
 {
     struct objects *objects = action->profile->objects;
     struct object object;
     int64_t key;
 
-    if (!objects || !is_met(call, action, false) || !read_value(call, &action->key, &key) ||
-        !objects_has(objects, (uint64_t)key) || process_is_borrowed())
+    if (!objects || is_elsewhere(call, action) || !is_met(call, action, false) ||
+        !read_value(call, &action->key, &key) || !objects_has(objects, (uint64_t)key) ||
+        process_is_borrowed())
         return;
     if (objects_take(objects, (uint64_t)key, &object) && action->needs_result &&
         call->n_taken < HOOK_TAKEN_MAX)
@@ -146,9 +152,8 @@ static void put_in(const struct hook_call *call, const struct rules_action *acti
     struct objects *objects = action->profile->objects;
     int64_t key;
 
-    if (!objects || (action->is_outside && call->hook->flags & HOOK_INSIDE) ||
-        !is_met(call, action, false) || !read_value(call, &action->key, &key) ||
-        process_is_borrowed())
+    if (!objects || is_elsewhere(call, action) || !is_met(call, action, false) ||
+        !read_value(call, &action->key, &key) || process_is_borrowed())
         return;
     const uint64_t bytes = size_of(call, &action->size);
     if (objects_add(objects, (uint64_t)key, bytes, 0) != -EEXIST)
@@ -175,56 +180,40 @@ void hook_after(struct hook_call *call)
 
 /* ---- what is hooked, and what is not ---- */
 
-static const struct hook_target *target_of(const struct rules_function *function)
+static bool acquires(const struct hook_target *target)
 {
-    for (size_t i = 0; i < n_targets; i++)
-        if (targets[i].use == function)
-            return &targets[i];
-    return NULL;
-}
+    const struct rules_function *function = target->use;
 
-static bool acquires(const struct rules_function *function, const struct rules_profile *profile)
-{
-    for (const struct rules_action *a = function->actions; a; a = a->next)
-        if (!a->is_release && a->profile == profile)
+    for (const struct rules_action *a = function ? function->actions : NULL; a; a = a->next)
+        if (!a->is_release)
             return true;
     return false;
 }
 
-/* Its acquires as `f, g, ...`.  False: one of them is seen. */
-static bool list_unseen(const struct rules_profile *profile, struct text *names,
-                        bool *ret_is_defined)
+/* Rules that have no effect although their library is there.  Where one of them has, the program does not
+ * use the others; and the other programs of a process tree need not have the library, so of that only
+ * report_details() speaks. */
+static void report_unseen(void)
 {
-    *ret_is_defined = false;
-    for (size_t i = 0; i < rules->n_functions; i++) {
-        const struct rules_function *function = rules->functions[i];
-        const struct hook_target *target = target_of(function);
-        if (!target || !acquires(function, profile))
-            continue;
-        if (load_relaxed(&target->n_slots))
-            return false;
-        *ret_is_defined |= load_relaxed(&target->is_defined);
-        text_addf(names, "%s%s", names->size ? ", " : "", target->name);
-    }
-    return true;
-}
-
-/* What can be told only of a library that is there is worth a warning: the other programs of a process
- * tree need not have it. */
-static void report_profile(struct rules_profile *profile)
-{
+    static bool is_reported;
     char names[512];
     struct text text;
-    bool is_defined;
 
     text_init(&text, names, sizeof names);
-    if (!profile->objects || profile->is_reported ||
-        !list_unseen(profile, &text, &is_defined) || !is_defined)
+    for (size_t i = 0; i < n_targets; i++) {
+        if (!acquires(&targets[i]))
+            continue;
+        if (load_relaxed(&targets[i].n_slots))
+            return;
+        if (load_relaxed(&targets[i].is_optional))
+            text_addf(&text, "%s%s", text.size ? ", " : "", targets[i].name);
+    }
+    if (!text.size || is_reported)
         return;
-    profile->is_reported = true;
-    log_warn("rules: %s: %s: loaded, but no object calls it through a slot (only its own "
-             "library, or by dlsym); not seen until one does",
-             profile->name, names);
+    is_reported = true;
+    log_warn("rules: %s: loaded, but no object calls it through a slot (only its own library "
+             "does, or by dlsym); nothing is seen until one does",
+             names);
 }
 
 static void report_target(struct hook_target *target)
@@ -241,8 +230,7 @@ static void report(void)
 {
     for (size_t i = 0; i < n_targets; i++)
         report_target(&targets[i]);
-    for (size_t i = 0; i < rules->n_profiles; i++)
-        report_profile(rules->profiles[i]);
+    report_unseen();
 }
 
 static void report_details(void)

@@ -17,6 +17,8 @@
  *
  * Kept for the function: all argument registers, rax, r10 and the stack arguments.  Kept for the caller: rax, rdx, xmm0,
  * xmm1 and st(0), st(1).  The upper halves of ymm registers are not kept. */
+        .section .note.GNU-stack, "", %progbits
+
 #if defined(__x86_64__)
 
 /* struct hook */
@@ -38,7 +40,6 @@
 #define XMM(n)  AT(96 + 16 * n)
 #define N_TAKEN AT(224)
 
-        .section .note.GNU-stack, "", %progbits
         .text
 
         .macro  begin                   /* CFA is rbp + 16 from here on; rsp is 16-aligned */

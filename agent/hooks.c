@@ -524,10 +524,16 @@ static bool hook_slots(const struct loaded *object, const ElfW(Rela) * slots, si
 
 static void note_definitions(const struct loaded *object)
 {
-    for (size_t i = 0; i < n_targets; i++)
-        if (!load_relaxed(&targets[i].is_defined) &&
-            find_symbol(object, targets[i].name, NULL, is_definition))
-            store_relaxed(&targets[i].is_defined, true);
+    const bool is_libc = find_symbol(object, "__libc_start_main", NULL, is_definition) != 0;
+
+    for (size_t i = 0; i < n_targets; i++) {
+        struct hook_target *target = &targets[i];
+        if (load_relaxed(&target->is_optional) ||
+            !find_symbol(object, target->name, NULL, is_definition))
+            continue;
+        store_relaxed(&target->is_defined, true);
+        store_relaxed(&target->is_optional, !is_libc);
+    }
 }
 
 /* ---- all objects ---- */

@@ -49,7 +49,8 @@ struct hook_target {
     _Atomic uint32_t n_slots;
     _Atomic uint32_t n_missed; /* slots that had to be left alone */
     _Atomic(const char *) why; /* ... and the reason of the last one */
-    _Atomic bool is_defined;   /* by a loaded object */
+    _Atomic bool is_defined;   /* by a loaded object ... */
+    _Atomic bool is_optional;  /* ... that not every program has: not libc */
     bool is_reported;          /* the user's */
 };
 

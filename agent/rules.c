@@ -354,7 +354,7 @@ static bool read_action(struct reader *r, bool is_release)
     memset(&action, 0, sizeof action); /* to the last bit: is_known() compares them */
     action.profile = r->profile;
     action.is_release = is_release;
-    action.is_outside = !is_release && take_word(r, "outside");
+    action.is_outside = take_word(r, "outside");
     if (!read_key(r, &action) || (!is_release && !read_size(r, &action.size)) ||
         !read_conditions(r, &action) ||
         !read_end(r, action.n_conditions ? "and, or the end of the line"

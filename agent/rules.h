@@ -2,7 +2,7 @@
  *
  *     profile NAME [bytes=SIZE]
  *       acquire FUNCTION [outside] key=VALUE [bytes=SIZE] [if CONDITION [and CONDITION ...]]
- *       release FUNCTION key=VALUE [if CONDITION [and CONDITION ...]]
+ *       release FUNCTION [outside] key=VALUE [if CONDITION [and CONDITION ...]]
  *
  *     VALUE      ret, argN or *argN, then :int (32 bits with sign) or :long (64 bits) where it matters
  *     SIZE       VALUE or a number, or a product of two of them: arg1*arg2
@@ -80,8 +80,7 @@ struct rules_profile {
     struct rules_size size;
     const char *file; /* where it stands */
     unsigned line;
-    struct objects *objects; /* the user's, like the next one */
-    bool is_reported;
+    struct objects *objects; /* the user's */
 };
 
 struct rules_function {

@@ -36,9 +36,10 @@ class InstallTest(PreloadTest):
 
     def test_every_folder_can_be_chosen(self):
         tree = temporary_directory()
-        make("install", f"DESTDIR={tree}", "prefix=/opt/c", "bindir=/b", "libdir=/l/x86_64", "includedir=/i", "mandir=/m", "docdir=/d")
+        make("install", f"DESTDIR={tree}", "prefix=/opt/c", "bindir=/b", "libdir=/l/x86_64", "includedir=/i", "mandir=/m", "docdir=/d",
+             "rulesdir=/r")
         installed = files(tree)
-        for name in ("b/cprof", "l/x86_64/libcprof.so", "d/LICENSE", "d/README.md"):
+        for name in ("b/cprof", "l/x86_64/libcprof.so", "d/LICENSE", "d/README.md", "r/sqlite3.rules"):
             self.assertIn(name, installed)
         self.assertFalse([name for name in installed if name.startswith("opt/")])
         self.assertEqual((tree / "l/x86_64/libcprof.so").read_bytes(), (BUILD / "libcprof.so").read_bytes())

@@ -197,13 +197,21 @@ class Messages(RulesTest):
         self.assertEqual(said, ["cprof: rules: no_such_function_here: no loaded object defines it; "
                                 "looked for again after each dlopen()"])
 
-    def test_a_loaded_function_that_is_never_called_through_a_slot_is_said_once(self):
-        run = preload("handles_now", "arguments", CPROF_RULES=self.rules("profile p\n  acquire handle_grow key=ret\n"))
-        # handles_now calls it: no word.
-        self.assertEqual(run.messages(), [])
-        run = preload("runpath_host", CPROF_RULES=self.rules("profile p\n  acquire getsubopt key=ret\n"))
-        self.assert_one_message(run, "cprof: rules: p: getsubopt: loaded, but no object calls it through a slot",
+    def test_rules_without_any_effect_are_said_once_where_their_library_is_loaded(self):
+        nobody = "profile p\n  acquire opens_for_nobody key=arg1\n"
+        run = preload("handles_now", "arguments", CPROF_RULES=self.rules(nobody))
+        self.assert_one_message(run, "cprof: rules: opens_for_nobody: loaded, but no object calls it through a slot",
                                 "by dlsym")
+        # Where others have an effect the program just does not use this one, which is for those who ask.
+        run = preload("handles_now", "arguments", CPROF_RULES=self.rules(nobody + "  acquire opens_many key=arg1\n"))
+        self.assertEqual(run.messages(), [])
+        # libc is everywhere: that nobody calls one of its functions is no news.
+        for name, rules in (("opens_for_nobody", nobody), ("getsubopt", "profile p\n acquire getsubopt key=ret\n")):
+            path = self.rules(rules)
+            run = preload("handles_now", "arguments", CPROF_RULES=path, CPROF_LOG_LEVEL="info")
+            self.assertIn(f"cprof: rules: {name}: no loaded object calls it through a slot; looked for again after each "
+                          "dlopen()", run.messages())
+        self.assertEqual(self.same("known", rules="profile p\n acquire getsubopt key=ret\n").messages(), [])
 
     def test_nothing_is_done_and_said_when_the_agent_is_off(self):
         run = preload("handles_now", "arguments", CPROF="off", CPROF_RULES="/nonexistent/x.rules")
@@ -237,6 +245,46 @@ class Shipped(RulesTest):
         self.assertEqual((run.status, run.messages()), (0, []))
         profile = run.profile("sqlite.db", number=1)
         self.assertEqual(profile.total("sqlite.db"), 3)
+
+    def test_sqlite(self):
+        self.shipped("sqlite3", "opens_sqlite", profiles={"sqlite.db": {"opens_db": 2}, "sqlite.stmt": {"prepares": 1}})
+
+    def test_curl(self):
+        self.shipped("curl", "opens_curl", profiles={"curl.easy": {"opens_easy": 1}, "curl.multi": {"opens_multi": 1}})
+
+    def test_openssl(self):
+        self.shipped("openssl", "opens_openssl", profiles={
+            "openssl.ssl": {"opens_tls": 1}, "openssl.ssl_ctx": {"opens_tls": 1}, "openssl.bio": {"opens_bio": 1},
+            "openssl.md_ctx": {"opens_digest": 1}, "openssl.cipher_ctx": {"opens_cipher": 1}})
+
+    def test_zlib(self):
+        self.shipped("zlib", "opens_zlib", profiles={
+            "zlib.inflate": {"opens_inflate": 1}, "zlib.deflate": {"opens_deflate": 1}, "zlib.gz": {"opens_gz": 1}})
+
+    def test_libpq(self):
+        self.shipped("libpq", "opens_pq", profiles={"pq.conn": {"opens_connection": 1}, "pq.result": {"makes_result": 1}})
+
+    def test_thread_specific_keys(self):
+        self.shipped("pthread", "opens_libc", victim("libplug_a"), profiles={"pthread.keys": {"creates_keys": 2}})
+
+    def test_handles_of_dlopen(self):
+        self.shipped("dlopen", "opens_libc", victim("libplug_a"), profiles={"dl.handles": {"loads": 1}})
+
+    def test_mappings_have_sizes(self):
+        run = self.shipped("mmap", "opens_libc", victim("libplug_a"), profiles={})
+        profile = run.profile("mappings")
+        self.assertEqual(profile.all_values("maps"), (1, 3 << 20))
+
+    def test_cuda(self):
+        run = self.shipped("cuda", "opens_cuda", profiles={"cuda.memory": {"opens_memory": 1},
+                                                           "cuda.stream": {"opens_streams": 1}})
+        self.assertEqual(run.profile("cuda.memory").all_values("opens_memory"), (1, 5000))
+
+    def test_all_at_once(self):
+        paths = ":".join(str(path) for path in sorted(RULES.glob("*.rules")))
+        for program in ("opens_sqlite", "opens_openssl", "opens_zlib"):
+            run = preload(program, CPROF_RULES=paths)
+            self.assert_same(bare(program), run, program)
 
     def test_curl_cli_leaves_no_handle(self):
         page = harness.temporary_directory() / "page"

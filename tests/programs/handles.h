@@ -33,6 +33,8 @@ void handle_drop(struct handle *handle);
 struct handle *handle_grow(struct handle *handle, long times,
                            long bytes); /* closes, and opens another one */
 
+int opens_for_nobody(long key); /* no program calls it */
+
 /* Each opens `key`, and returns something that depends on every bit of the others. */
 long opens_many(long key, long b, long c, long d, long e, long f, long g, long h, long i,
                 long j, long k);

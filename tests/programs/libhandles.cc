@@ -137,6 +137,11 @@ extern "C" int opens_by_stack_argument(int a, int b, int c, int d, int e, int f,
     return a + b + c + d + e + f + g + static_cast<int>(key);
 }
 
+extern "C" int opens_for_nobody(long key)
+{
+    return static_cast<int>(key);
+}
+
 extern "C" void opens_and_calls(long, callback *function, void *arg)
 {
     function(arg);
