@@ -190,30 +190,36 @@ static bool acquires(const struct hook_target *target)
     return false;
 }
 
-/* Rules that have no effect although their library is there.  Where one of them has, the program does not
- * use the others; and the other programs of a process tree need not have the library, so of that only
- * report_details() speaks. */
-static void report_unseen(void)
+/* Acquires that have no effect although their library is there, as `f, g, ...`.  Where one of them has an effect
+ * the program does not use the others; and the other programs of a process tree need not have the
+ * library, so of that only report_details() speaks. */
+static void list_unseen(struct text *names)
 {
-    static bool is_reported;
+    for (size_t i = 0; i < n_targets; i++) {
+        const struct hook_target *target = &targets[i];
+        if (!acquires(target))
+            continue;
+        if (load_relaxed(&target->n_slots) || load_relaxed(&target->n_missed)) {
+            names->size = 0;
+            return;
+        }
+        if (load_relaxed(&target->is_optional))
+            text_addf(names, "%s%s", names->size ? ", " : "", target->name);
+    }
+}
+
+void follow_report(void)
+{
+    static _Atomic bool is_reported;
     char names[512];
     struct text text;
 
     text_init(&text, names, sizeof names);
-    for (size_t i = 0; i < n_targets; i++) {
-        if (!acquires(&targets[i]))
-            continue;
-        if (load_relaxed(&targets[i].n_slots))
-            return;
-        if (load_relaxed(&targets[i].is_optional))
-            text_addf(&text, "%s%s", text.size ? ", " : "", targets[i].name);
-    }
-    if (!text.size || is_reported)
-        return;
-    is_reported = true;
-    log_warn("rules: %s: loaded, but no object calls it through a slot (only its own library "
-             "does, or by dlsym); nothing is seen until one does",
-             names);
+    list_unseen(&text);
+    if (text.size && !swap_acq_rel(&is_reported, true))
+        log_warn("rules: %s: loaded, but no object calls it through a slot (only its own "
+                 "library does, or by dlsym); nothing was seen",
+                 names);
 }
 
 static void report_target(struct hook_target *target)
@@ -226,11 +232,10 @@ static void report_target(struct hook_target *target)
     }
 }
 
-static void report(void)
+static void report_missed(void)
 {
     for (size_t i = 0; i < n_targets; i++)
         report_target(&targets[i]);
-    report_unseen();
 }
 
 static void report_details(void)
@@ -253,7 +258,7 @@ static void report_details(void)
 static void hook_new_objects(void)
 {
     hooks_scan();
-    report();
+    report_missed();
 }
 
 /* ---- the start ---- */

@@ -17,4 +17,7 @@
 /* Once, from the constructor: reads CPROF_RULES, complains, and hooks what is loaded. */
 void follow_init(const struct config *config);
 
+/* A snapshot was taken: says once which rules have had no effect.  Signal-safe. */
+void follow_report(void);
+
 #endif

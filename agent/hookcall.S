@@ -227,17 +227,18 @@ hook_entries_end:
         restore_registers
         restore_vectors
         restore_rest
-        sub     $8, %rsp
-        push    %rax
         lea     hook_caller_return(%rip), %rax
-        mov     %rax, (%rsp)
+        push    %rax                    /* four: for an unwinder the ret may have words of its function below */
+        push    %rax
+        push    %rax
+        push    %rax
         push    RESULT
         mov     RAX, %rax
         jmp     *REAL(%r11)
         .globl  hook_caller_return
         .hidden hook_caller_return
 hook_caller_return:
-        add     $8, %rsp
+        add     $24, %rsp
         finish
 2:      restore_registers
         restore_vectors

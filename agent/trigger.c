@@ -7,6 +7,7 @@
 
 #include "agent/agent_thread.h"
 #include "agent/dump.h"
+#include "agent/follow.h"
 #include "agent/process.h"
 #include "agent/stack.h"
 #include "agent/thread.h"
@@ -46,6 +47,7 @@ static bool call_on_own_stack(void (*job)(void *arg), void *arg) NEEDS(snapshot_
 static void run(void *arg)
 {
     dump_all(*(uint32_t *)arg);
+    follow_report();
 }
 
 static void run_on_own_stack(uint32_t reasons) NEEDS(snapshot_lock)

@@ -484,7 +484,8 @@ enum unwind_place unwind_place_of(uintptr_t pc)
     const struct cfi_rule rule = find_rule(&object, pc - 1);
     if (rule.cfa == CFI_GUESS)
         return UNWIND_GUESS;
-    return rule.cfa == CFI_SP && rule.cfa_offset == sizeof(uintptr_t) && !rule.flags &&
+    return rule.cfa == CFI_SP && rule.cfa_offset > 0 &&
+                   rule.cfa_offset <= 4 * (int)sizeof(uintptr_t) && !rule.flags &&
                    image_of(&object, &image) && !cfi_has_handler(&image, pc - 1)
                ? UNWIND_BARE
                : UNWIND_OTHER;

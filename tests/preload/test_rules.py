@@ -159,6 +159,18 @@ class Loading(RulesTest):
         self.assertEqual(stack[0].functions(), bare_stack[0].functions())
         self.assertIn("loads_it", stack[0].functions())
 
+    def test_a_lazy_slot_that_may_lead_to_several_functions_is_left_alone_and_said(self):
+        directory = harness.temporary_directory()
+        copy = shutil.copy(victim("libhandles"), directory / "libcopy.so")
+        args = ("both", victim("libhandles_user"), copy)
+        run = preload("handles_plugin", *args, CPROF_RULES=self.rules("profile p\n acquire handle_new key=ret\n"))
+        self.assert_one_message(run, "cprof: rules: handle_new: several objects define it")
+        self.assertEqual((run.status, run.stdout), (0, bare("handles_plugin", *args).stdout))
+
+    def test_exceptions_of_constructors_end_as_without_rules(self):
+        run = self.same("catches_constructor", victim("libthrows_at_load"), rules=KEYS)
+        self.assertIn(b"at load", run.stdout + run.stderr)
+
     def test_churn_keeps_working(self):
         plugins = [victim("libplug_a"), victim("libplug_b")]
         rules = (RULES / "dlopen.rules").read_text()
@@ -205,6 +217,8 @@ class Messages(RulesTest):
         # Where others have an effect the program just does not use this one, which is for those who ask.
         run = preload("handles_now", "arguments", CPROF_RULES=self.rules(nobody + "  acquire opens_many key=arg1\n"))
         self.assertEqual(run.messages(), [])
+        # Who asks for no profile is not told.
+        self.assertEqual(preload("handles_now", "arguments", out=False, CPROF_RULES=self.rules(nobody)).messages(), [])
         # libc is everywhere: that nobody calls one of its functions is no news.
         for name, rules in (("opens_for_nobody", nobody), ("getsubopt", "profile p\n acquire getsubopt key=ret\n")):
             path = self.rules(rules)

@@ -1,4 +1,5 @@
-/* Loads a library that calls libhandles, in several ways: handles_plugin dlopen|dlmopen|twice LIBRARY
+/* Loads a library that calls libhandles, in several ways: handles_plugin dlopen|dlmopen|twice LIBRARY, or
+ * handles_plugin both LIBRARY OTHER, which is loaded first
  * needs: libhandles libhandles_user */
 #include <dlfcn.h>
 
@@ -20,7 +21,9 @@ NAMED static void *load(const char *how, const char *path)
 
 int main(int argc, char **argv)
 {
-    check(argc == 3, "arguments");
+    check(argc >= 3, "arguments");
+    if (strcmp(argv[1], "both") == 0)
+        check(load(argv[1], argv[3]) != NULL, "dlopen");
     void *library = load(argv[1], argv[2]);
     check(library != NULL, "dlopen");
     use(library);
