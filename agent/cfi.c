@@ -870,7 +870,8 @@ static enum cfi_cfa find_entry(const struct cfi_image *image, uintptr_t pc,
             return CFI_UNKNOWN;
         return covers(ret_entry, pc) ? CFI_SP : CFI_NONE;
     }
-    return scan_frames(image, header.frames, pc, ret_entry) ? CFI_SP : CFI_NONE;
+    return header.frames && scan_frames(image, header.frames, pc, ret_entry) ? CFI_SP
+                                                                             : CFI_NONE;
 }
 
 struct cfi_rule cfi_find(const struct cfi_image *image, uintptr_t pc)

@@ -544,10 +544,6 @@ static const void *done[DONE_MAX]; /* their program headers */
 static size_t n_done;
 static unsigned long long seen_unloads;
 
-struct scan {
-    size_t n_objects;
-};
-
 static bool is_done(const void *segments)
 {
     for (size_t i = 0; i < n_done; i++)
@@ -566,23 +562,23 @@ static bool is_left_alone(const struct loaded *object)
 
 static int scan_object(struct dl_phdr_info *info, size_t size, void *arg)
 {
-    struct scan *scan = arg;
     struct loaded object;
 
     (void)size;
+    (void)arg;
     if (info->dlpi_subs != seen_unloads) {
         seen_unloads = info->dlpi_subs;
         n_done = 0;
     }
-    scan->n_objects++;
     if (is_done(info->dlpi_phdr))
         return 0;
     bool is_finished = true;
     if (read_object(info, &object)) {
         note_definitions(&object);
-        if (!is_left_alone(&object))
-            is_finished = hook_slots(&object, object.slots, object.n_slots) &
-                          hook_slots(&object, object.relocations, object.n_relocations);
+        if (!is_left_alone(&object)) {
+            is_finished = hook_slots(&object, object.slots, object.n_slots);
+            hook_slots(&object, object.relocations, object.n_relocations);
+        }
     }
     if (is_finished && n_done < DONE_MAX)
         done[n_done++] = info->dlpi_phdr;
@@ -600,11 +596,10 @@ static int count_object(struct dl_phdr_info *info, size_t size, void *arg)
 void hooks_scan(void)
 {
     const int saved_errno = errno;
-    struct scan scan = {0};
 
     if (!n_start_objects)
         dl_iterate_phdr(count_object, &n_start_objects);
-    dl_iterate_phdr(scan_object, &scan);
+    dl_iterate_phdr(scan_object, NULL);
     errno = saved_errno;
 }
 

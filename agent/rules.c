@@ -315,7 +315,8 @@ static bool is_known(const struct rules_function *function, const struct rules_a
 {
     for (const struct rules_action *a = function->actions; a; a = a->next)
         if (a->profile == action->profile && a->is_release == action->is_release &&
-            memcmp(&a->key, &action->key, sizeof a->key) == 0)
+            a->key.kind == action->key.kind && a->key.arg == action->key.arg &&
+            a->key.is_int == action->key.is_int)
             return true;
     return false;
 }
@@ -339,7 +340,7 @@ static bool add_action(struct reader *r, struct rules_function *function,
 
 static bool read_action(struct reader *r, bool is_release)
 {
-    struct rules_action action;
+    struct rules_action action = {0};
 
     if (r->is_skipping)
         return true;
@@ -351,7 +352,6 @@ static bool read_action(struct reader *r, bool is_release)
     struct rules_function *function = find_function(r);
     if (!function)
         return false;
-    memset(&action, 0, sizeof action); /* to the last bit: is_known() compares them */
     action.profile = r->profile;
     action.is_release = is_release;
     action.is_outside = take_word(r, "outside");
@@ -465,6 +465,7 @@ static void split_line(struct reader *r, const char *line, size_t size)
     buffer[size] = '\0';
     r->at = buffer;
     read_line(r);
+    r->at = "";
 }
 
 static void check_profiles(struct reader *r, size_t first)
