@@ -39,6 +39,19 @@ class DemoTest(PreloadTest):
 
     def setUp(self):
         self.tmp = temporary_directory()
+        (BUILD / "demo/opens_sqlite").unlink(missing_ok=True)
+
+    def test_a_rules_file_shows_who_leaves_databases_open(self):
+        if not os.path.exists("/usr/include/sqlite3.h"):
+            self.skipTest("libsqlite3-dev is not installed")
+        subprocess.run(["make", "-s", f"BUILD={os.path.relpath(BUILD, ROOT)}", f"{os.path.relpath(BUILD, ROOT)}/demo/opens_sqlite"],
+                       cwd=ROOT, check=True, timeout=300, stdin=subprocess.DEVNULL)
+        done = demo(BUILD, TMPDIR=self.tmp)
+        out = done.stdout.decode()
+        self.assertEqual((done.returncode, done.stderr), (0, b""), out)
+        rows = [after.split()[-1] for line, after in zip(out.splitlines(), out.splitlines()[1:]) if "flat%" in line]
+        self.assertEqual(rows, [FORGETS, FORGETS, HOLDS, WAITS, "opens_db"], out)
+        self.assertLess(len(out.splitlines()), 50, out)
 
     def test_the_functions_that_forget_hold_and_wait_are_the_first_rows(self):
         done = demo(BUILD, TMPDIR=self.tmp)
@@ -50,6 +63,7 @@ class DemoTest(PreloadTest):
                          ["", "", "held by", "waited in"])
         self.assertLess(len(out.splitlines()), 40, out)
         self.assertEqual(processes_in(self.tmp), [])
+        self.assertIn("SQLite is not installed", out)
 
         directory, = self.tmp.glob("cprof-demo.*")
         self.assertEqual([name for name in os.listdir(directory) if not name.endswith(".pb.gz")], [])
