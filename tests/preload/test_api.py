@@ -267,5 +267,60 @@ class BuiltIn(PreloadTest):
         self.assertRegex(text, r"\A--- contention:\ncycles/second=1000000000\nsampling period=1\n\d+ \d+ @")
 
 
+class Documents(PreloadTest):
+    """What docs/ says about the API is so."""
+
+    MAIN = """
+        #include <stdlib.h>
+        void conn_state(void *conn, int state);
+        struct blob *blob_open(const char *name);
+        void blob_close(struct blob *blob);
+        int dump(const char *path);
+        static void __attribute__((noinline)) user_forgets(void) { blob_open("a"); blob_open("b"); __asm__(""); }
+        int main(int argc, char **argv)
+        {
+            static int conns[3];
+            for (int i = 0; i < 3; i++)
+                conn_state(&conns[i], 0);
+            conn_state(&conns[1], 2);
+            user_forgets();
+            blob_close(blob_open("c"));
+            return argc < 2 ? 1 : dump(argv[1]);
+        }
+    """
+
+    def test_every_function_is_in_header_manual_and_exports(self):
+        exported = set(re.findall(r"^cprof_\w+$", (harness.ROOT / "tests/exports.txt").read_text(), re.M))
+        header = (harness.ROOT / "include/cprof.h").read_text()
+        declared = set(re.findall(r"\b(cprof_\w+)\([^;]*?__attribute__\(\(weak\)\);", header))
+        self.assertEqual(declared, exported)
+        self.assertEqual(set(re.findall(r"^#define (cprof_\w+)\(", header, re.M)), exported, "each is a no-op without")
+        manual = (harness.ROOT / "docs/libcprof.3").read_text()
+        self.assertEqual(set(re.findall(r"\b(cprof_\w+)\(", manual)), exported)
+        self.assertEqual(set(re.findall(r"\b(cprof_\w+)[,\s]", manual.partition(".SH SYNOPSIS")[0])), exported)
+
+    def test_the_examples_of_the_tutorial_work(self):
+        text = (harness.ROOT / "docs/api.md").read_text()
+        examples = [block for block in re.findall(r"```c\n(.*?)```", text, re.S) if "{" in block] + [self.MAIN]
+        self.assertEqual(len(examples), 4)
+        directory, objects = harness.temporary_directory(), []
+        for i, example in enumerate(examples):
+            (directory / f"{i}.c").write_text(example)
+            objects.append(directory / f"{i}.o")
+            made = subprocess.run(["cc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fno-optimize-sibling-calls",
+                                   f"-I{harness.ROOT}/include", "-c", "-o", objects[-1], directory / f"{i}.c"],
+                                  stderr=subprocess.PIPE, timeout=60)
+            self.assertEqual(made.returncode, 0, made.stderr.decode())
+        program = directory / "program"
+        subprocess.run(["cc", "-o", program, *objects], check=True, timeout=60)
+        self.assertEqual(harness.bare([program], directory / "none").status, 38, "ENOSYS")
+        run = self.assert_ok(preload([program], directory / "blobs.pb.gz"))
+        blobs = load(directory / "blobs.pb.gz")
+        self.assertEqual(blobs.total("blobstore.Open"), 2)
+        self.assertEqual({sample.functions()[0] for sample in blobs.samples}, {"user_forgets"})
+        self.assertEqual(run.profile("conns").total("conns"), 2)
+        self.assertIn(f"program.{run.pid}.0001.blobstore.Open.pb.gz", run.entries())
+
+
 if __name__ == "__main__":
     harness.main()

@@ -7,7 +7,7 @@ import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from harness import BUILD, ROOT, PreloadTest, clean_env, temporary_directory, victim  # noqa: E402
+from harness import BUILD, ROOT, PreloadTest, clean_env, temporary_directory, tool, victim  # noqa: E402
 
 
 def make(*arguments):
@@ -53,6 +53,27 @@ class InstallTest(PreloadTest):
         for section in (1, 3):
             for page in (ROOT / "docs").glob(f"*.{section}"):
                 self.assertIn(f"usr/share/man/man{section}/{page.name}", installed)
+
+    def test_pkg_config_finds_the_header_and_links_nothing(self):
+        config = tool("pkg-config")
+        for folders in (["prefix=/usr"], ["prefix=/opt/c", "libdir=/opt/c/lib/x86_64", "includedir=/opt/inc"]):
+            tree = temporary_directory()
+            make("install", f"DESTDIR={tree}", *folders)
+            found, = tree.rglob("cprof.pc")
+            env = clean_env(PKG_CONFIG_PATH=found.parent, PKG_CONFIG_SYSROOT_DIR=tree,
+                            PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1)
+            asked = {}
+            for option in ("--cflags", "--libs", "--modversion", "--variable=preload"):
+                asked[option] = subprocess.run([config, option, "cprof"], env=env, stdout=subprocess.PIPE, timeout=60,
+                                               check=True).stdout.decode().strip()
+            include = Path(asked["--cflags"].removeprefix("-I"))
+            self.assertTrue((include / "cprof.h").exists(), asked)
+            self.assertTrue(include.is_relative_to(tree), asked)
+            self.assertEqual(asked["--libs"], "")
+            preload = asked["--variable=preload"]
+            self.assertTrue((tree / preload.removeprefix(str(tree)).lstrip("/")).exists(), asked)
+            version = subprocess.run([BUILD / "cprof", "--version"], stdout=subprocess.PIPE, timeout=60).stdout.decode()
+            self.assertIn(asked["--modversion"], version)
 
     def test_uninstall_leaves_no_file_of_ours_and_every_other(self):
         tree = temporary_directory()
