@@ -93,7 +93,7 @@ static void add_profile_name(struct text *text, const struct profile *profile)
         text_addf(text, "+%u", n + 1);
 }
 
-/* Expands everything but %{ENV}; profile: NULL where there is no %k. */
+/* Expands everything but %{ENV}. */
 static void expand(struct text *text, const char *pattern, uint32_t number, uint64_t time_s,
                    const struct profile *profile)
 {
@@ -241,7 +241,7 @@ static void check_output(void)
     if (!is_constant(pattern))
         return;
     text_init(&directory, buffer, sizeof buffer);
-    expand(&directory, pattern, 0, clock_wall_ns() / 1000000000u, NULL);
+    expand(&directory, pattern, 0, clock_wall_ns() / 1000000000u, profiles); /* no %k in it */
     int err = ensure_directory(buffer);
     if (err == 0)
         err = sys_access(buffer, 2 /* W_OK */);

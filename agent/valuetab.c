@@ -307,20 +307,35 @@ static COLD void link_cell(struct valuetab *table, uint64_t cell, uint64_t paren
         ;
 }
 
-/* The cell in which the run of `i` begins; while it is being put into the list (or was given up half-way),
- * one of those before it. */
+static bool is_ready(struct valuetab *table, uint32_t i)
+{
+    return load_acquire(cell_at(table, i)) & READY; /* pairs with link_cell */
+}
+
+/* The last cell before that of `i` that is ready; the ones between, each with a bit of `i` more, are made ready. */
+static COLD uint64_t make_ready(struct valuetab *table, uint32_t i)
+{
+    uint32_t start = i;
+
+    while (!is_ready(table, start))
+        start &= ~(1u << (31 - (unsigned)__builtin_clz(start)));
+    for (uint32_t at = start; at != i;) {
+        uint64_t none = 0;
+        at |= (i & ~at) & -(i & ~at);
+        if (is_ready(table, at)) {
+            start = at;
+        } else if (cas_acq_rel(cell_at(table, at), &none, TAG_ONE | END)) {
+            link_cell(table, CELL | at, CELL | start);
+            start = at;
+        } /* else another thread is at it, or has given it up */
+    }
+    return CELL | start;
+}
+
+/* The cell in which the run of `i` begins, or one of those before it. */
 static uint64_t begin_at(struct valuetab *table, uint32_t i)
 {
-    _Atomic uint64_t *cell = cell_at(table, i);
-    uint64_t link = load_acquire(cell); /* pairs with link_cell */
-
-    if (likely(link & READY))
-        return CELL | i;
-    const uint64_t parent = begin_at(table, i & ~(1u << (31 - (unsigned)__builtin_clz(i))));
-    if (link != 0 || !cas_acq_rel(cell, &link, TAG_ONE | END))
-        return parent;
-    link_cell(table, CELL | i, parent);
-    return CELL | i;
+    return likely(is_ready(table, i)) ? CELL | i : make_ready(table, i);
 }
 
 /* Returns how many bits of the hash named the cell. */
