@@ -132,6 +132,48 @@ void agent_disarm(void)
     is_ready = is_active = false;
 }
 
+/* ---- sanitizers ---- */
+
+/* gcc's shared AddressSanitizer ends a program in which it is not the first library; it asks for its options here,
+ * where the program does not answer itself. */
+EXPORT const char *__asan_default_options(void);
+EXPORT const char *__asan_default_options(void)
+{
+    return "verify_asan_link_order=0";
+}
+
+/* A sanitizer has hooks and tables of its own for all that we wrap: NULL, or which one is there. */
+static const char *find_sanitizer(void)
+{
+    static const char *const marks[][2] = {
+        {"__asan_init",   "AddressSanitizer"  },
+        {"__tsan_init",   "ThreadSanitizer"   },
+        {"__lsan_init",   "LeakSanitizer"     },
+        {"__msan_init",   "MemorySanitizer"   },
+        {"__hwasan_init", "HWAddressSanitizer"},
+    };
+    const char *found = NULL;
+
+    for (size_t i = 0; i < COUNT_OF(marks) && !found; i++)
+        if (dlsym(RTLD_DEFAULT, marks[i][0]))
+            found = marks[i][1];
+    dlerror();  // NOLINT(concurrency-mt-unsafe): the program must not find our miss
+    dlerror();  // NOLINT(concurrency-mt-unsafe)
+    return found;
+}
+
+static void check_sanitizer(void)
+{
+    const char *sanitizer = config.is_off ? NULL : find_sanitizer();
+
+    if (!sanitizer)
+        return;
+    config.is_off = true;
+    if (*config.out || *config.http || *config.rules)
+        log_warn("start: %s: %s is built into the program; cprof is off", dump_exe_name(),
+                 sanitizer);
+}
+
 /* ---- start ---- */
 
 static void start_profiles(void)
@@ -170,6 +212,7 @@ static void start(const char *const *environment)
     }
     config_read(&config, environment);
     config.is_off |= !config_selects(&config, dump_exe_name());
+    check_sanitizer();
     set_memory_cap(config.memory_bytes);
     dump_init(&config, environment);
     start_profiles();
