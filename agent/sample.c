@@ -28,7 +28,7 @@ static inline __attribute__((always_inline)) void capture(struct sample *sample,
 {
     bool truncated;
     const size_t depth = load_relaxed(&depth_max), skip = sample->skip;
-    size_t n = stack_capture(pcs, frames_to_take(sample), &truncated);
+    size_t n = stack_capture_from(sample->from, pcs, frames_to_take(sample), &truncated);
 
     if (unlikely(skip)) {
         pcs += skip < n ? skip : n;

@@ -22,6 +22,8 @@ struct sample {
     uint32_t source;
     uint32_t skip; /* frames of the caller that are left out; all of them: an empty stack */
     void (*use)(struct sample *sample, struct stack *stack);
+    /* A frame of the caller in which the walk begins, to pass the agent's own ones; NULL: here. */
+    const struct unwind_frame *from;
 };
 
 /* False: dropped and counted; use() was not called. */
