@@ -9,9 +9,11 @@
 #include "agent/contention.h"
 #include "agent/dump.h"
 #include "agent/follow.h"
+#include "agent/handles.h"
 #include "agent/heap.h"
 #include "agent/lockwords.h"
 #include "agent/modules.h"
+#include "agent/opened.h"
 #include "agent/process.h"
 #include "agent/profile.h"
 #include "agent/sample.h"
@@ -92,6 +94,14 @@ static void set_contention(uint32_t now_on, uint32_t changes)
     }
 }
 
+static void set_handles(uint32_t now_on, uint32_t changes)
+{
+    if (changes & (CONFIG_CONNECTION | CONFIG_BLOB | CONFIG_FD))
+        opened_set((now_on & CONFIG_CONNECTION ? HANDLES_SOCKETS : 0u) |
+                   (now_on & CONFIG_BLOB ? HANDLES_STREAMS : 0u) |
+                   (now_on & CONFIG_FD ? HANDLES_ALL : 0u));
+}
+
 static uint32_t set_profiles(uint32_t now_on)
 {
     const uint32_t changes = now_on ^ load_relaxed(&on);
@@ -101,6 +111,7 @@ static uint32_t set_profiles(uint32_t now_on)
     if (changes & CONFIG_THREADCREATE)
         threadcreate_set_on(now_on & CONFIG_THREADCREATE);
     set_contention(now_on, changes);
+    set_handles(now_on, changes);
     store_relaxed(&on, now_on);
     dump_set_profiles(now_on);
     return now_on;

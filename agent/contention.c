@@ -500,6 +500,11 @@ void block_comment(void (*add)(void *arg, const char *line), void *arg)
 
 /* ---- what a snapshot sees of the moment ---- */
 
+size_t mutex_current_max(void)
+{
+    return WAITS_NESTED * thread_count() + 1; /* [wakeup] */
+}
+
 void mutex_current(const struct profile_current *current)
 {
     int64_t values[2] = {0, 0};

@@ -122,6 +122,8 @@ void mutex_current(const struct profile_current *current);
 #define block_read   mutex_read
 void block_comment(void (*add)(void *arg, const char *line), void *arg);
 void block_current(const struct profile_current *current);
+size_t mutex_current_max(void);
+#define block_current_max mutex_current_max
 const char *block_tag_text(uint64_t tag);
 
 #endif

@@ -14,6 +14,8 @@ enum { PAGE_BYTES = 4096 };
 static struct process before_init; /* serves until process_init(), and where pages run out */
 static struct process *self = &before_init;
 
+_Atomic bool process_lends_memory;
+
 int process_init(void)
 {
     void *page =

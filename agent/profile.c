@@ -6,6 +6,7 @@
 #include "agent/contention.h"
 #include "agent/heap.h"
 #include "agent/objects.h"
+#include "agent/opened.h"
 #include "agent/threadcreate.h"
 #include "base/arena.h"
 #include "base/compiler.h"
@@ -188,6 +189,8 @@ void record_each_shard(struct record *record, void (*visit)(struct shard *shard,
 #include "agent/profiles.def"
 #undef PROFILE
 
+#define NO_MOMENT         .current = NULL
+#define MOMENT(name)      .current = name##_current, .current_max = name##_current_max
 #define NO_TAG            .tag = TAG_NONE
 #define BYTES(label)      .tag = TAG_BYTES, .tag_label = (label)
 #define TEXT(label, text) .tag = TAG_TEXT, .tag_label = (label), .tag_text = (text)
@@ -205,7 +208,7 @@ const struct profile profiles[] = {
      .period_type = of_period, \
      .period = id##_period, \
      .read = id##_read, \
-     .current = (of_moment), \
+     of_moment, \
      of_tag, \
      .comment = id##_comment},
 #include "agent/profiles.def"

@@ -72,9 +72,11 @@ enum profile_tag {
 struct profile_sample {
     struct stack *stack;
     uint64_t tag;
-    const int64_t *values; /* n_types; copied by add() */
-    const char *state;     /* label, or NULL */
-    int tid;               /* thread whose name is a label; 0: none */
+    const int64_t *values;            /* n_types; copied by add() */
+    const char *state;                /* label, or NULL */
+    int tid;                          /* thread whose name is a label; 0: none */
+    const struct pprof_label *labels; /* more of them; copied by add() with their texts */
+    uint32_t n_labels;
 };
 struct profile_current {
     void (*add)(const struct profile_current *current, const struct profile_sample *sample);
@@ -99,6 +101,7 @@ struct profile {
     const char *(*tag_text)(uint64_t tag); /* of TAG_TEXT */
     /* Adds what is true at the moment, or NULL: nothing is. */
     void (*current)(const struct profile_current *current);
+    size_t (*current_max)(void); /* how many samples that is at the most, about */
     /* Adds the source's own comment lines, through add(arg, line). */
     void (*comment)(void (*add)(void *arg, const char *line), void *arg);
     struct objects

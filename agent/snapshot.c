@@ -27,10 +27,13 @@ enum pseudo {
     PSEUDO_UNKNOWN,
     PSEUDO_LOST,
     PSEUDO_WAKEUP,
+    PSEUDO_INHERITED,
+    PSEUDO_UNTRACKED,
     N_PSEUDO
 };
 static const char *const pseudo_names[N_PSEUDO] = {
-    "[overflow]", "[truncated]", "[unknown]", "[lost]", "[wakeup]",
+    "[overflow]", "[truncated]", "[unknown]",   "[lost]",
+    "[wakeup]",   "[inherited]", "[untracked]",
 };
 
 enum { COMMENTS_MAX = 64, COMMENT_BYTES_MAX = 1024 };
@@ -42,6 +45,8 @@ struct copy {
     int64_t *values;
     const char *state;  /* or NULL */
     const char *thread; /* its name, or NULL */
+    const struct pprof_label *labels;
+    uint32_t n_labels;
 };
 
 struct job {
@@ -59,7 +64,8 @@ struct job {
     uint32_t pseudo[N_PSEUDO]; /* their numbers; 0: not used */
     struct mappings mappings;
     const char **comments;
-    bool failed; /* out of memory in a callback */
+    size_t n_current_max; /* room for what is no record */
+    bool failed;          /* out of memory in a callback */
 };
 
 /* ---- copying the counters ---- */
@@ -117,6 +123,25 @@ static const char *read_thread_name(struct job *job, int tid)
     return *name ? name : NULL;
 }
 
+/* Labels and their texts; keys are constant.  NULL: no memory. */
+static const struct pprof_label *copy_labels(struct job *job, const struct pprof_label *labels,
+                                             uint32_t n)
+{
+    struct pprof_label *kept = workspace_take_array(job->work, n, sizeof *kept);
+
+    for (uint32_t i = 0; i < n && kept; i++) {
+        const size_t size = labels[i].text ? strlen(labels[i].text) + 1 : 0;
+        char *text = size ? workspace_take(job->work, size) : NULL;
+        kept[i] = labels[i];
+        if (!size)
+            continue;
+        if (!text)
+            return NULL;
+        kept[i].text = memcpy(text, labels[i].text, size);
+    }
+    return kept;
+}
+
 static void add_current(const struct profile_current *current,
                         const struct profile_sample *sample)
 {
@@ -124,19 +149,15 @@ static void add_current(const struct profile_current *current,
     const struct copy copy = {
         .stack = sample->stack,
         .tag = sample->tag,
+        .labels = copy_labels(job, sample->labels, sample->n_labels),
+        .n_labels = sample->n_labels,
         .values = (int64_t *)(uintptr_t)sample->values, /* copied */
         .state = sample->state,
         .thread = sample->tid ? read_thread_name(job, sample->tid) : NULL,
     };
 
     if (any(sample->values, job->profile->n_types))
-        job->failed |= add_copy(job, copy) < 0;
-}
-
-/* Room for what is no record: waits in progress (wait.h). */
-static size_t n_current_max(const struct profile *profile)
-{
-    return profile->current ? WAITS_NESTED * thread_count() + N_PSEUDO : 0;
+        job->failed |= !copy.labels || add_copy(job, copy) < 0;
 }
 
 static int copy_current(struct job *job)
@@ -175,7 +196,7 @@ static int copy_records(struct job *job)
     uint64_t *sums = NULL;
     int64_t values[PPROF_TYPES_MAX];
 
-    job->n_copies_max = n + n_current_max(job->profile);
+    job->n_copies_max = n + job->n_current_max;
     job->copies = workspace_take_array(job->work, job->n_copies_max, sizeof *job->copies);
     if (!job->copies)
         return -ENOMEM;
@@ -224,7 +245,7 @@ static uint32_t number_of(struct job *job, uint32_t id)
     return job->numbers[id];
 }
 
-enum { LABELS_MAX = 3 };
+enum { LABELS_MAX = PPROF_LABELS_MAX, RECORD_LABELS_MAX = 3 };
 
 static void add_text_label(struct pprof_label *labels, uint32_t *n, const char *key,
                            const char *text)
@@ -246,6 +267,8 @@ static uint32_t make_labels(const struct profile *profile, const struct copy *co
             .key = profile->tag_label, .number = (int64_t)copy->tag, .unit = "bytes"};
     add_text_label(labels, &n, "state", copy->state);
     add_text_label(labels, &n, "thread", copy->thread);
+    for (uint32_t i = 0; i < copy->n_labels && n < LABELS_MAX; i++)
+        labels[n++] = copy->labels[i];
     return n;
 }
 
@@ -281,6 +304,10 @@ static int add_sample(struct job *job, const struct copy *copy, struct pprof_sam
         locations[n++] = pseudo_number(job, PSEUDO_OVERFLOW);
     else if (stack == &stack_wakeup)
         locations[n++] = pseudo_number(job, PSEUDO_WAKEUP);
+    else if (stack == &stack_inherited)
+        locations[n++] = pseudo_number(job, PSEUDO_INHERITED);
+    else if (stack == &stack_untracked)
+        locations[n++] = pseudo_number(job, PSEUDO_UNTRACKED);
     else if (n == 0)
         locations[n++] = pseudo_number(job, PSEUDO_LOST);
     else if (stack->truncated)
@@ -311,10 +338,15 @@ static bool is_alike(const struct pprof_sample *a, const struct pprof_sample *b)
 
 static size_t hash_sample(const struct pprof_sample *sample)
 {
-    uint64_t hash = sample->n_labels ? (uint64_t)sample->labels->number : 0;
+    uint64_t hash = 0xcbf29ce484222325;
 
     for (uint32_t i = 0; i < sample->n_locations; i++)
         hash = (hash ^ sample->locations[i]) * 0x100000001b3;
+    for (uint32_t i = 0; i < sample->n_labels; i++) {
+        hash = (hash ^ (uint64_t)sample->labels[i].number) * 0x100000001b3;
+        for (const char *c = sample->labels[i].text; c && *c; c++)
+            hash = (hash ^ (unsigned char)*c) * 0x100000001b3;
+    }
     return hash ^ hash >> 32;
 }
 
@@ -673,8 +705,9 @@ static int add_comments(struct job *job)
 /* ---- all ---- */
 
 /* An estimate for everything above, high rather than low. */
-static size_t work_bytes(const struct profile *profile, size_t n_records)
+static size_t work_bytes(const struct profile *profile, size_t n_records, size_t n_current_max)
 {
+    enum { CURRENT_LABEL_BYTES = 640 }; /* twice five labels, and their texts */
     const size_t n_locations = locations_count();
     size_t n_frames = 0, n = 0;
 
@@ -685,10 +718,10 @@ static size_t work_bytes(const struct profile *profile, size_t n_records)
         n_frames += record->stack->n_frames + 8u;
         n++;
     }
-    n_frames += n_current_max(profile) * 32;
-    n += n_current_max(profile);
+    n_frames += n_current_max * 32;
+    n += n_current_max;
     const size_t per_record = sizeof(struct copy) + 16 + 16 * 8 + sizeof(struct pprof_sample) +
-                              LABELS_MAX * sizeof(struct pprof_label) + 16;
+                              RECORD_LABELS_MAX * sizeof(struct pprof_label) + 16;
     const size_t per_location = 2 * sizeof(uint32_t) + sizeof(struct pprof_location) +
                                 sizeof(struct pprof_function) + sizeof(struct pprof_line) +
                                 4 * 2 * sizeof(uint32_t) + 16;
@@ -697,7 +730,7 @@ static size_t work_bytes(const struct profile *profile, size_t n_records)
     return modules_count() * per_module + n * (per_record + 4 * sizeof(uint32_t)) +
            n_records * (sizeof(struct copy) + 2 * sizeof(uint64_t)) +
            n_frames * sizeof(uint32_t) + (n_locations + 64) * per_location +
-           ((size_t)128 << 10);
+           n_current_max * CURRENT_LABEL_BYTES + ((size_t)128 << 10);
 }
 
 static int fill(struct job *job)
@@ -723,9 +756,10 @@ static int fill(struct job *job)
 }
 
 static int take_within(struct snapshot *snapshot, size_t size, const struct profile *profile,
-                       const struct snapshot_options *options)
+                       const struct snapshot_options *options, size_t n_current_max)
 {
     struct job job = {
+        .n_current_max = n_current_max,
         .profile = profile,
         .options = options,
         .work = &snapshot->work,
@@ -746,11 +780,12 @@ int snapshot_take(struct snapshot *ret_snapshot, const struct profile *profile,
                   const struct snapshot_options *options)
 {
     enum { TRIES = 3 }; /* many mappings, or much was recorded while we counted */
-    size_t size = work_bytes(profile, records_count() + 256);
-    int err = take_within(ret_snapshot, size, profile, options);
+    size_t n_current = profile->current ? profile->current_max() : 0;
+    size_t size = work_bytes(profile, records_count() + 256, n_current);
+    int err = take_within(ret_snapshot, size, profile, options, n_current);
 
     for (int i = 1; i < TRIES && err == -ENOMEM; i++)
-        err = take_within(ret_snapshot, size *= 2, profile, options);
+        err = take_within(ret_snapshot, size *= 2, profile, options, n_current *= 2);
     return err;
 }
 

@@ -11,7 +11,7 @@
 static struct trie trie;
 static _Atomic size_t n_stacks;
 
-struct stack stack_overflow, stack_wakeup;
+struct stack stack_overflow, stack_wakeup, stack_inherited, stack_untracked;
 
 struct stack_key {
     struct trie_key key;

@@ -32,6 +32,8 @@ struct stack {
 extern struct stack stack_overflow; /* stands for all stacks that did not fit; no frames */
 extern struct stack
     stack_wakeup; /* stands for nobody's stack: the time to wake up; no frames */
+extern struct stack stack_inherited; /* who opened it before the agent came; no frames */
+extern struct stack stack_untracked; /* who opened it unseen; no frames */
 
 /* The one struct stack with these frames; they come from the caller's own stack. */
 struct stack *stacktab_intern(const uintptr_t *pcs, size_t n, bool truncated);

@@ -113,9 +113,27 @@ static inline int sys_fcntl(int fd, int command, long arg)
 {
     return (int)SYS_CALL(SYS_fcntl, fd, command, arg);
 }
+/* Directory entries as the kernel writes them; bytes, 0 at the end. */
+static inline ssize_t sys_getdents(int fd, void *ret_entries, size_t size)
+{
+    return SYS_CALL(SYS_getdents64, fd, ret_entries, size);
+}
+static inline int sys_getsockopt(int fd, int level, int option, void *ret_value, uint32_t *size)
+{
+    return (int)SYS_CALL(SYS_getsockopt, fd, level, option, ret_value, size);
+}
+/* `call`: SYS_getsockname or SYS_getpeername. */
+static inline int sys_getsockaddr(long call, int fd, void *ret_address, uint32_t *size)
+{
+    return (int)SYS_CALL(call, fd, ret_address, size);
+}
 static inline int sys_fstat(int fd, struct stat *st)
 {
     return (int)SYS_CALL(SYS_newfstatat, fd, "", st, AT_EMPTY_PATH);
+}
+static inline int sys_fstatat(int dir, const char *path, struct stat *st, int flags)
+{
+    return (int)SYS_CALL(SYS_newfstatat, dir, path, st, flags);
 }
 static inline int sys_stat(const char *path, struct stat *st)
 {

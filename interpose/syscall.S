@@ -1,7 +1,7 @@
-/* syscall - libc's syscall(), by which Rust, C++20 and others wait on futexes themselves.
+/* syscall - libc's syscall(), by which Rust, C++20 and others wait on futexes themselves, and some close descriptors.
  *
  * A futex operation that waits goes to futex.c with the same arguments, the end of the process to exit.c, a
- * filter to prctl.c.  Everything else jumps on with all
+ * filter to prctl.c, a close to fd.c; what makes children in our memory is noted (vfork.S).  Everything else jumps on with all
  * registers and the stack as they came: a vfork or clone through here returns twice to its caller, not to us. */
 #include <asm/unistd.h>
 
@@ -23,6 +23,16 @@ syscall:                                /* number: rdi, futex: rsi, operation: r
         je      exit_group
         cmp     $__NR_seccomp, %rdi
         je      seccomp_called
+        cmp     $__NR_close, %rdi
+        je      fd_syscall
+        cmp     $436, %rdi              /* close_range */
+        je      fd_syscall
+        cmp     $__NR_vfork, %rdi
+        je      2f
+        cmp     $__NR_clone, %rdi
+        je      2f
+        cmp     $435, %rdi              /* clone3 */
+        je      2f
 0:      jmp     *real_slot_syscall(%rip)
 1:      mov     %edx, %eax
         and     $~0x180, %eax           /* without FUTEX_PRIVATE_FLAG, FUTEX_CLOCK_REALTIME */
@@ -32,6 +42,8 @@ syscall:                                /* number: rdi, futex: rsi, operation: r
         bt      %eax, %r11d
         jnc     0b
         jmp     futex_wait
+2:      movb    $1, process_lends_memory(%rip)
+        jmp     0b
         .cfi_endproc
         .size   syscall, . - syscall
 
@@ -48,6 +60,14 @@ syscall:                                /* number: x0, futex: x1, operation: x2 
         b.eq    3f
         cmp     x0, #__NR_seccomp
         b.eq    4f
+        cmp     x0, #__NR_close
+        b.eq    5f
+        cmp     x0, #436
+        b.eq    5f
+        cmp     x0, #__NR_clone
+        b.eq    6f
+        cmp     x0, #435
+        b.eq    6f
 0:      adrp    x16, real_slot_syscall
         ldr     x16, [x16, :lo12:real_slot_syscall]
         br      x16
@@ -60,6 +80,11 @@ syscall:                                /* number: x0, futex: x1, operation: x2 
 2:      b       futex_wait
 3:      b       exit_group
 4:      b       seccomp_called
+5:      b       fd_syscall
+6:      adrp    x16, process_lends_memory
+        mov     w17, #1
+        strb    w17, [x16, :lo12:process_lends_memory]
+        b       0b
         .cfi_endproc
         .size   syscall, . - syscall
 

@@ -9,7 +9,7 @@ import struct
 import zlib
 from collections import namedtuple
 
-PSEUDO_FRAMES = {"[overflow]", "[truncated]", "[lost]", "[wakeup]", "[untracked]", "[unknown]"}
+PSEUDO_FRAMES = {"[overflow]", "[truncated]", "[lost]", "[wakeup]", "[untracked]", "[inherited]", "[unknown]"}
 
 ValueType = namedtuple("ValueType", "type unit")
 Label = namedtuple("Label", "key text number unit")

@@ -69,14 +69,14 @@ class Settings(harness.PreloadTest):
             self.assertIn(f"{name}, ", line)
 
     def test_profiles_not_built_yet_are_named_and_the_others_written(self):
-        run, _ = self.one_line(["CPROF_PROFILES=heap,fd", "not yet built: fd"], CPROF_PROFILES="heap,fd")
+        run, _ = self.one_line(["CPROF_PROFILES=heap,profile", "not yet built: profile"], CPROF_PROFILES="heap,profile")
         self.assertIn("heap", {file.profile for file in run.files()})
 
     def test_without_a_profile_that_is_built_nothing_is_written_which_is_said(self):
         for ask in ("exit_ways", "asks_for_snapshot"):
-            run = preload(ask, CPROF_PROFILES="fd", CPROF_HEAP_RATE=1)
+            run = preload(ask, CPROF_PROFILES="profile", CPROF_HEAP_RATE=1)
             self.assertEqual(run.status, 11 if ask == "exit_ways" else 0)
-            self.assert_one_message(run, "CPROF_PROFILES=fd", "not yet built", "no file is written")
+            self.assert_one_message(run, "CPROF_PROFILES=profile", "not yet built", "no file is written")
             self.assertEqual(run.entries(), [])
         run = preload("exit_ways", CPROF_PROFILES="none")
         self.assertEqual((run.status, run.stderr, run.entries()), (11, b"", []))

@@ -8,7 +8,9 @@
 #include <gnu/libc-version.h>
 #include <malloc.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 
+#include "agent/handles.h"
 #include "agent/heap.h"
 #include "agent/locations.h"
 #include "agent/modules.h"
@@ -363,11 +365,18 @@ TEST_ALONE(all_profiles_can_be_taken)
     CHECK(threadcreate_begin(creation.block).function == entry.function);
     CHECK_INT(load_relaxed(&thread_record()->creator), creation.record->id, "creator");
     threadcreate_end(creation, true);
+    handles_set(HANDLES_DESCRIPTORS | HANDLES_STREAMS);
+    int fds[2];
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
+    handles_add(SOURCE_CONNECTION, fds, 2, (void *)0x20000);
     for (size_t i = 0; i < n_profiles; i++) {
         struct snapshot snapshot;
         CHECK_INT(snapshot_take(&snapshot, &profiles[i], &with_symbols), 0, profiles[i].name);
         check_encodes(&snapshot.input);
-        CHECK_INT(snapshot.input.n_samples, 1, profiles[i].name);
+        if (profiles[i].source == SOURCE_FD) /* others are open, too */
+            CHECK_AT_LEAST(snapshot.input.n_samples, 2, profiles[i].name);
+        else
+            CHECK_INT(snapshot.input.n_samples, 1, profiles[i].name);
         CHECK_INT(snapshot.input.n_types, profiles[i].n_types, profiles[i].name);
         snapshot_drop(&snapshot);
     }
