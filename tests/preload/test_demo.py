@@ -12,6 +12,7 @@ from harness import BUILD, ROOT, PreloadTest, clean_env, temporary_directory  # 
 import pprof_decode  # noqa: E402
 
 FORGETS, HOLDS, WAITS = "cache_thumbnail_and_forget", "index_cache_under_lock", "note_request"
+CONNECTIONS, BLOBS = "serve_listing_and_forget", "peek_blob_and_forget"
 
 
 def demo(build, **env):
@@ -50,18 +51,18 @@ class DemoTest(PreloadTest):
         out = done.stdout.decode()
         self.assertEqual((done.returncode, done.stderr), (0, b""), out)
         rows = [after.split()[-1] for line, after in zip(out.splitlines(), out.splitlines()[1:]) if "flat%" in line]
-        self.assertEqual(rows, [FORGETS, FORGETS, HOLDS, WAITS, "opens_db"], out)
-        self.assertLess(len(out.splitlines()), 50, out)
+        self.assertEqual(rows, [FORGETS, FORGETS, HOLDS, WAITS, CONNECTIONS, BLOBS, "opens_db"], out)
+        self.assertLess(len(out.splitlines()), 66, out)
 
     def test_the_functions_that_forget_hold_and_wait_are_the_first_rows(self):
         done = demo(BUILD, TMPDIR=self.tmp)
         out = done.stdout.decode()
         self.assertEqual((done.returncode, done.stderr), (0, b""), out)
         rows = [after.split()[-1] for line, after in zip(out.splitlines(), out.splitlines()[1:]) if "flat%" in line]
-        self.assertEqual(rows, [FORGETS, FORGETS, HOLDS, WAITS], out)
+        self.assertEqual(rows, [FORGETS, FORGETS, HOLDS, WAITS, CONNECTIONS, BLOBS], out)
         self.assertEqual([line.split("cum%")[-1].strip() for line in out.splitlines() if "flat%" in line],
-                         ["", "", "held by", "waited in"])
-        self.assertLess(len(out.splitlines()), 40, out)
+                         ["", "", "held by", "waited in", "", ""])
+        self.assertLess(len(out.splitlines()), 56, out)
         self.assertEqual(processes_in(self.tmp), [])
         self.assertIn("SQLite is not installed", out)
 
@@ -72,6 +73,10 @@ class DemoTest(PreloadTest):
         self.assertIn(str(directory), out.partition("Profiles:")[2])
         for file in files:
             self.assertIn(str(file), out)
+        for number, live in (("0001", 24), ("0002", 48)):
+            for name, function in (("connection", CONNECTIONS), ("blob", BLOBS)):
+                profile = pprof_decode.load(next(directory.glob(f"blobserver.*.{number}.{name}.pb.gz")))
+                self.assertEqual(profile.count(function), live, f"{name}, snapshot {number}")
         half, whole = (pprof_decode.load(file).count(FORGETS, "inuse_space") for file in files)
         self.assertTrue(1.2 < whole / half < 3.5, f"{half} bytes half way, {whole} at the end; 24 and 48 MiB are expected")
 

@@ -5,7 +5,7 @@
  *
  *     cache_thumbnail_and_forget()   64 KiB stay in a cache that nobody ever looks into (48 MiB in a whole run)
  *     peek_blob_and_forget()         the error path leaves the blob's FILE open
- *     serve_listing_and_forget()     the connection is never closed
+ *     serve_listing_and_forget()     a copy of the connection, to tell of changes by, is never closed
  *     index_cache_under_lock()       holds cache_lock while it computes; note_request() waits for that
  *
  * After the first half it prints "half way" and reads a line from stdin; at the end of the input, too, it goes on.
@@ -156,22 +156,20 @@ NAMED void peek_blob_and_forget(int connection, int number)
     fclose(file);
 }
 
-/* True when the caller still has to close the connection. */
-NAMED bool serve_listing_and_forget(int connection)
+NAMED void serve_listing_and_forget(int connection)
 {
     char listing[64] = "";
 
     for (int i = 0; i < N_BLOBS; i++)
         snprintf(listing + strlen(listing), sizeof listing - strlen(listing), "blob-%d\n", i);
     send_answer(connection, listing, strlen(listing));
-    return false;
+    check(dup(connection) >= 0, "dup"); /* whom to tell of changes */
 }
 
 NAMED void handle_client(int connection)
 {
     char request[32];
     ssize_t length = recv(connection, request, sizeof request - 1, 0);
-    bool mine = true;
 
     check(length > 0, "recv");
     request[length] = '\0';
@@ -181,10 +179,9 @@ NAMED void handle_client(int connection)
     case 'b': serve_blob(connection, number); break;
     case 't': serve_thumbnail(connection, number); break;
     case 'p': peek_blob_and_forget(connection, number); break;
-    case 'l': mine = serve_listing_and_forget(connection); break;
+    case 'l': serve_listing_and_forget(connection); break;
     }
-    if (mine)
-        close(connection);
+    close(connection);
 }
 
 static void *run_server(void *unused)
