@@ -77,7 +77,7 @@ class Ways(harness.PreloadTest):
         self.assertEqual(live(run, "blob"), {})
 
     def test_a_forked_child_keeps_them(self):
-        run = self.way("fork")
+        run = self.way("fork", CPROF_MIN_LIFE="0s")
         profiles = {file.pid: file for file in run.files() if file.profile == "connection"}
         self.assertEqual(len(profiles), 2, run.entries())
         for pid in profiles:
@@ -129,6 +129,19 @@ class Ways(harness.PreloadTest):
         self.assertEqual(truth(run)[0], 1)
         self.assertEqual(live(run, "blob"), {})
         self.assertGreater(run.profile("connection").total("connection"), 0)
+
+    def test_the_agents_own_thread_sees_the_same(self):
+        program = ("import glob, os, socket, threading, time\n"
+                   "keep = [socket.socket(socket.AF_UNIX) for i in range(20)] + [socket.create_server(('127.0.0.1', 0))]\n"
+                   "over = threading.Event()\n"
+                   "threading.Thread(target=over.wait).start()\n"
+                   "while not glob.glob(os.environ['CPROF_OUT'] + '/*.connection.pb.gz'): time.sleep(0.01)\n"
+                   "over.set()\n")
+        run = self.assert_ok(preload(["/usr/bin/python3", "-c", program], CPROF_INTERVAL="100ms"))
+        profile = run.profile("connection", number=min(f.number for f in run.files() if f.profile == "connection"))
+        self.assertEqual(profile.total("connection"), 21)
+        self.assertEqual([s for s in profile.samples if s.functions()[0].startswith("[")], [])
+        self.assertEqual({s.label("family").text for s in profile.samples}, {"unix", "inet"})
 
     # --- streams
 
