@@ -224,6 +224,13 @@ class Writing(PreloadTest):
                 self.assertIn("PeriodType:", go_pprof("-raw", self.directory / f"{name}.txt"))
 
 
+class SlowReader(PreloadTest):
+    def test_a_reader_that_does_not_read_holds_up_nobody_else(self):
+        run = self.assert_ok(preload("api_slow_reader"))
+        self.assertEqual(run.text(), "meanwhile: write 0, snapshot 0\nread all: 1\n")
+        self.assertEqual(run.profile("conn", number=1).total("conn"), 40)
+
+
 class BuiltIn(PreloadTest):
     """Text and pprof file of the agent's own profiles say the same."""
 

@@ -5,6 +5,7 @@
 #include "agent/heap.h"
 #include "agent/modules.h"
 #include "agent/process.h"
+#include "agent/sample.h"
 #include "agent/snapshot.h"
 #include "agent/stack.h"
 #include "base/arena.h"
@@ -362,6 +363,24 @@ TEST_ALONE(skip_leaves_out_frames_of_the_caller)
         snapshot_drop(&snapshot);
         objects_remove(target, cases[i].skip);
     }
+}
+
+TEST_ALONE(what_is_skipped_does_not_count_as_depth)
+{
+    void *handle = dlopen(make_library("libplugin.so", plugin, ""), RTLD_NOW);
+    void (*call)(void (*)(void *), void *) =
+        (void (*)(void (*)(void *), void *))dlsym(handle, "plugin_outer");
+
+    set_up();
+    if (stack_init() < 0)
+        SKIP("no unwinder");
+    sample_set_depth(1);
+    target = new_objects("conn", false);
+    call(add_value, (void *)1);
+    struct snapshot snapshot = take(target);
+    CHECK_STR(leaf(&snapshot), "plugin_outer", "the innermost frame");
+    CHECK_INT(snapshot.input.samples[0].n_locations, 2, "frames, with [truncated]");
+    snapshot_drop(&snapshot);
 }
 
 TEST_ALONE(inside_the_agent_a_value_is_kept_without_its_stack)
