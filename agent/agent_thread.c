@@ -96,7 +96,7 @@ static void thread_main(void);
 static bool is_apart; /* the thread's: it has descriptors of its own */
 
 /* The new thread calls thread_main() at the top of its stack and exits.  Its tid, or -errno. */
-static long start_clone(char *tls) NEEDS(start_lock)
+static long start_clone(const char *tls) NEEDS(start_lock)
 {
     char *stack = memory.base + STACK_BYTES;
 

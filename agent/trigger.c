@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/real.h"
 #include "base/sys.h"
+#include "base/text.h"
 
 /* ---- one snapshot at a time ---- */
 
@@ -297,6 +298,8 @@ void trigger_init(const struct config *config)
     has_started = true;
     /* Without a library to belong to, and before the loader registers its own: so it runs after
      * all other exit handlers and destructors. */
-    __cxa_atexit(on_exit_last, NULL, NULL);
-    at_quick_exit(on_quick_exit_last);
+    const bool is_told =
+        __cxa_atexit(on_exit_last, NULL, NULL) == 0 && at_quick_exit(on_quick_exit_last) == 0;
+    if (!is_told)
+        log_warn("exit: handler: %s; no snapshot at exit", text_errno(ENOMEM));
 }
