@@ -20,7 +20,8 @@ enum { LOADERS = 2, TARGETS_MAX = RULES_FUNCTIONS_MAX + LOADERS };
 static struct hook_target *targets;
 static size_t n_targets;
 
-static _Atomic uint64_t n_unreadable; /* values that a rule asked for */
+static _Atomic(const char *)
+    unreadable; /* function of which a rule asked for what cannot be read */
 
 /* ---- values of a call ---- */
 
@@ -61,8 +62,8 @@ static bool read_value(const struct hook_call *call, const struct rules_value *v
     case RULES_AT_ARG:
         is_read = read_arg(call, value->arg, &raw) && read_at(raw, value->is_int, &raw);
     }
-    if (!is_read)
-        add_relaxed(&n_unreadable, 1);
+    if (unlikely(!is_read))
+        store_relaxed(&unreadable, load_relaxed(&call->hook->target)->name);
     *ret_value = value->is_int ? (int32_t)raw : (int64_t)raw;
     return is_read;
 }
@@ -119,8 +120,7 @@ static void take_out(struct hook_call *call, const struct rules_action *action)
         !read_value(call, &action->key, &key) || !objects_has(objects, (uint64_t)key) ||
         process_is_borrowed())
         return;
-    if (objects_take(objects, (uint64_t)key, &object) && action->needs_result &&
-        call->n_taken < HOOK_TAKEN_MAX)
+    if (objects_take(objects, (uint64_t)key, &object) && action->needs_result)
         call->taken[call->n_taken++] = (struct hook_taken){
             .action = action,
             .object = object,
@@ -208,7 +208,7 @@ static void list_unseen(struct text *names)
     }
 }
 
-void follow_report(void)
+static void report_unseen(void)
 {
     static _Atomic bool is_reported;
     char names[512];
@@ -220,6 +220,17 @@ void follow_report(void)
         log_warn("rules: %s: loaded, but no object calls it through a slot (only its own "
                  "library does, or by dlsym); nothing was seen",
                  names);
+}
+
+void follow_report(void)
+{
+    const char *name = load_relaxed(&unreadable);
+
+    report_unseen();
+    if (name)
+        log_warn_once("rules: %s: what a rule looks at cannot be read (no pointer?); those "
+                      "calls are not counted",
+                      name);
 }
 
 static void report_target(struct hook_target *target)

@@ -6,7 +6,7 @@
  * put in what the call has opened, under the stack of the caller.
  *
  * An object that is there already was closed out of sight: it gets the new stack.  What a rule says to look at and
- * cannot be read (a wrong rule: no pointer) is no object, and counted.
+ * cannot be read (a wrong rule: no pointer) is no object, which is said once.
  *
  * Any thread, signal handlers, vfork children (whose calls do not count); errno is kept. */
 #ifndef CPROF_AGENT_FOLLOW_H
@@ -17,7 +17,7 @@
 /* Once, from the constructor: reads CPROF_RULES, complains, and hooks what is loaded. */
 void follow_init(const struct config *config);
 
-/* A snapshot was taken: says once which rules have had no effect.  Signal-safe. */
+/* A snapshot was taken: says once which rules have had no effect or do not fit.  Signal-safe. */
 void follow_report(void);
 
 #endif

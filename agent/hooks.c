@@ -41,16 +41,10 @@ _Static_assert(offsetof(struct hook_call, rax) == 48 &&
 static struct hook_target *targets;
 static size_t n_targets;
 static size_t n_hooks; /* changed under the loader's lock, like all below */
-static _Atomic uint64_t n_refused;
 
 bool hooks_is_supported(void)
 {
     return true;
-}
-
-uint64_t hooks_n_refused(void)
-{
-    return load_relaxed(&n_refused);
 }
 
 /* ---- names: an open-addressed table of the targets ---- */
@@ -399,10 +393,8 @@ static struct hook *find_hook(struct hook_target *target, uintptr_t real, bool i
             unloaded = hook;
     }
     struct hook *hook = n_hooks < HOOKS_MAX ? &hooks_table[n_hooks++] : unloaded;
-    if (!hook) {
-        add_relaxed(&n_refused, 1);
+    if (!hook)
         return NULL;
-    }
     hook->flags = flags;
     store_relaxed(&hook->target, target);
     store_relaxed(&hook->real, (const void *)real);  // NOLINT
@@ -557,7 +549,7 @@ static bool is_left_alone(const struct loaded *object)
 {
     return holds(object, (uintptr_t)hook_entries) ||
            (!object->n_slots && !object->n_relocations) ||
-           (object->symbols && find_symbol(object, "_dl_find_object", NULL, is_definition));
+           (object->symbols && find_symbol(object, "__tls_get_addr", NULL, is_definition));
 }
 
 static int scan_object(struct dl_phdr_info *info, size_t size, void *arg)
@@ -724,11 +716,6 @@ void hooks_init(struct hook_target *targets, size_t n)
 
 void hooks_scan(void)
 {
-}
-
-uint64_t hooks_n_refused(void)
-{
-    return 0;
 }
 
 bool hooks_is_known_return(uintptr_t pc)

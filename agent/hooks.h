@@ -23,10 +23,9 @@
 #include <stdint.h>
 
 #include "agent/objects.h"
+#include "agent/rules.h"
 #include "base/atomic.h"
 #include "base/compiler.h"
-
-struct rules_action;
 
 enum {
     HOOKS_MAX = 1024,
@@ -67,7 +66,7 @@ struct hook_taken {
     const struct rules_action *action;
     struct object object;
 };
-enum { HOOK_TAKEN_MAX = 4 };
+enum { HOOK_TAKEN_MAX = RULES_PUT_BACK_MAX };
 
 /* A call in progress, in the frame of the entry.  hookcall.S knows the offsets. */
 struct hook_call {
@@ -90,9 +89,6 @@ void hooks_init(struct hook_target *targets, size_t n);
 
 /* Looks through what was loaded since the last time.  Keeps errno.  Not signal-safe: dl_iterate_phdr(). */
 void hooks_scan(void);
-
-/* Functions that found no free entry. */
-uint64_t hooks_n_refused(void);
 
 /* ---- for hookcall.S; implemented by the user of the hooks (follow.c) ---- */
 

@@ -325,13 +325,17 @@ static bool add_action(struct reader *r, struct rules_function *function,
                        const struct rules_action *action)
 {
     struct rules_action **end = &function->actions;
-    struct rules_action *kept = arena_alloc(sizeof *kept);
+    int n_put_back = action->needs_result;
 
+    for (; *end; end = &(*end)->next)
+        n_put_back += (*end)->needs_result;
+    if (n_put_back > RULES_PUT_BACK_MAX)
+        return fail(r, "%s: one release with a condition on ret too many; expected up to %d",
+                    function->name, RULES_PUT_BACK_MAX);
+    struct rules_action *kept = arena_alloc(sizeof *kept);
     if (!kept)
         return fail_memory(r);
     *kept = *action;
-    while (*end)
-        end = &(*end)->next;
     *end = kept;
     if (!action->is_release)
         r->profile->n_acquires++;

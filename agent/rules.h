@@ -31,6 +31,7 @@ enum {
     RULES_ARG_MAX = 22, /* six in registers, sixteen words of the stack */
     RULES_CONDITIONS_MAX = 4,
     RULES_FACTORS_MAX = 2,
+    RULES_PUT_BACK_MAX = 4, /* releases of one function that look at ret */
     RULES_PROFILES_MAX = 64,
     RULES_FUNCTIONS_MAX = 512,
     RULES_LINE_MAX = 1000,

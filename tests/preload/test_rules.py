@@ -131,9 +131,10 @@ class Calls(RulesTest):
         self.assertEqual(self.live(run, "handles"), {"opens": 1})
 
     def test_an_argument_that_is_no_pointer_costs_only_its_objects(self):
-        run = self.same("handles_now", "arguments", rules="profile p\nacquire opens_many key=*arg2\n"
-                                                          "acquire opens_by_stack_argument key=*arg8\n")
-        self.assertEqual((run.status, self.live(run, "p")), (0, {}))
+        path = self.rules("profile p\nacquire opens_many key=*arg2\nacquire opens_by_stack_argument key=*arg8\n")
+        run = preload("handles_now", "arguments", CPROF_RULES=path)
+        self.assertEqual((run.status, run.stdout, self.live(run, "p")), (0, bare("handles_now", "arguments").stdout, {}))
+        self.assert_one_message(run, "cprof: rules: opens_", "what a rule looks at cannot be read")
 
 
 class Loading(RulesTest):
@@ -176,6 +177,33 @@ class Loading(RulesTest):
         rules = (RULES / "dlopen.rules").read_text()
         run = self.same("dlopen_churn", *plugins, "500", rules=rules)
         self.assertEqual((run.messages(), self.live(run, "dl.handles")), ([], {}))
+
+    def test_threads_load_and_unload_at_once(self):
+        plugins = [victim("libplug_a"), victim("libplug_b")]
+        rules = "profile blocks\n acquire malloc key=ret if ret!=0\n release free key=arg1\n"
+        run = self.same("dlopen_threads", *plugins, "300", rules=rules)
+        self.assertFalse({"plug_a_allocates", "plug_b_allocates"} & set(self.live(run, "blocks")))
+
+    def test_real_programs_do_the_same_with_everything_followed(self):
+        rules = "profile blocks bytes=arg1\n" \
+                "  acquire malloc key=ret if ret!=0\n  acquire calloc key=ret bytes=arg1*arg2 if ret!=0\n" \
+                "  acquire realloc key=ret bytes=arg2 if ret!=0\n  release realloc key=arg1 if ret:long!=0\n" \
+                "  release free key=arg1\n" \
+                "profile others\n" + "".join(f"  acquire {name} key=arg1\n" for name in (
+                    "memcpy", "strlen", "memset", "read", "write", "printf", "snprintf", "__cxa_throw", "_Znwm",
+                    "pthread_mutex_lock", "pthread_create", "dlsym", "open64", "qsort")) + \
+                "  release pthread_mutex_unlock key=arg1\n  release dlsym key=arg1\n"
+        python = "import ctypes, hashlib, json, subprocess, threading, zlib\n" \
+                 "print(json.dumps(sorted(hashlib.sha256(b'x').hexdigest())))\n" \
+                 "print(subprocess.check_output(['echo', 'child']))\n" \
+                 "threads = [threading.Thread(target=lambda: zlib.compress(b'x' * 100000)) for i in range(4)]\n" \
+                 "[thread.start() for thread in threads]\n[thread.join() for thread in threads]\n"
+        for command, stdin in ((["/usr/bin/python3", "-c", python], b""),
+                               (["perl", "-MPOSIX", "-e", "print join ',', floor(3.7), map { $_ * 2 } 1 .. 10"], b""),
+                               (["g++", "-x", "c++", "-fsyntax-only", "-"], b"#include <vector>\nint main() { return x; }\n")):
+            run = preload([tool(command[0])] + command[1:], CPROF_RULES=self.rules(rules), stdin=stdin)
+            self.assert_same(bare([tool(command[0])] + command[1:], stdin=stdin), run, command[0])
+            self.assertGreater(sum(self.live(run, "blocks").values()), 10, command[0])
 
 
 class Messages(RulesTest):

@@ -260,6 +260,21 @@ TEST(tables_have_limits_that_are_said)
     CHECK(strncmp(said, "r:2: f512: one function too many; expected up to 512\n", 53) == 0);
 }
 
+TEST(releases_that_may_be_put_back_have_a_limit)
+{
+    struct rules rules = start();
+
+    for (char name = 'a'; name < 'f'; name++) {
+        char text[128];
+        const int n =
+            snprintf(text, sizeof text,
+                     "profile %c\nacquire g key=ret\nrelease f key=arg1 if ret==0\n", name);
+        rules_parse(&rules, "r", text, (size_t)n);
+    }
+    CHECK_STR(said, "r:3: f: one release with a condition on ret too many; expected up to 4",
+              "");
+}
+
 TEST(without_memory_lines_are_left_out_and_said)
 {
     struct rules rules = {.complain = note};
