@@ -615,7 +615,8 @@ uint64_t hooks_stack_words(const uint64_t *stack)
     const uintptr_t limit = (address | (PAGE_BYTES - 1)) + 1;
     const size_t words = (limit - address) / sizeof *stack;
 
-    if (words >= WORDS || hooks_can_read(limit, sizeof *stack))
+    if (words >= WORDS || (stack_is_own(address) && limit < thread_self.stack_high) ||
+        hooks_can_read(limit, sizeof *stack))
         return WORDS;
     return words &
            ~(size_t)1; /* keeps the stack aligned; an argument never ends a page alone */
