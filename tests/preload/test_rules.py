@@ -130,6 +130,12 @@ class Calls(RulesTest):
         self.assertEqual(self.live(run, "keys"), {})
         self.assertEqual(self.live(run, "handles"), {"opens": 1})
 
+    def test_read_only_slots_are_read_only_again(self):
+        run = self.same("maps_now", rules="profile files\n acquire fopen key=ret if ret!=0\n release fclose key=arg1\n"
+                                          " acquire readlink key=arg1\n")
+        self.assertEqual(run.text().split()[3:], ["r--p", "rw-p"])
+        self.assertEqual(self.live(run, "files"), {"main": 1})
+
     def test_an_argument_that_is_no_pointer_costs_only_its_objects(self):
         path = self.rules("profile p\nacquire opens_many key=*arg2\nacquire opens_by_stack_argument key=*arg8\n")
         run = preload("handles_now", "arguments", CPROF_RULES=path)
