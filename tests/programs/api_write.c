@@ -11,7 +11,7 @@ static char path[4096];
 static int n_mallocs;
 static bool is_watched;
 
-/* The loader finds this one first, for libcprof.so's calls too. */
+/* The loader finds these first, for libcprof.so's calls too.  The pool is zero, and nothing is used twice. */
 void *malloc(size_t size)
 {
     static char pool[1 << 22];
@@ -28,6 +28,18 @@ void free(void *p)
 {
     (void)p;
     n_mallocs += is_watched;
+}
+
+void *calloc(size_t n, size_t size)
+{
+    return malloc(n * size);
+}
+
+/* What follows `p` is in the pool, too. */
+void *realloc(void *p, size_t size)
+{
+    void *fresh = malloc(size);
+    return p ? memmove(fresh, p, size) : fresh;
 }
 
 static int open_for(const char *name, const char *suffix)
