@@ -473,6 +473,22 @@ int dump_write(const struct profile *profile, int fd, bool as_text)
     return err;
 }
 
+/* What is true of the moment is in no record: only a snapshot knows how much it is. */
+uint64_t dump_count(const struct profile *profile)
+{
+    struct taking taking = {.profile = profile};
+    uint64_t n = 0;
+
+    if (!profile->current || strcmp(profile->types[0].type, profile->name) != 0)
+        return profile_count(profile);
+    if (trigger_run(take, &taking) < 0 || taking.err < 0)
+        return 0;
+    for (size_t i = 0; i < taking.snapshot.input.n_samples; i++)
+        n += (uint64_t)taking.snapshot.input.samples[i].values[0];
+    snapshot_drop(&taking.snapshot);
+    return n;
+}
+
 bool dump_has_output(void)
 {
     return state.at_exit;

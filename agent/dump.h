@@ -46,6 +46,9 @@ void dump_all(uint32_t reasons);
  * 0; -EBUSY: see trigger_run(); -EPERM: vfork child; -ENOMEM; or write(2)'s error.  Keeps errno. */
 int dump_write(const struct profile *profile, int fd, bool as_text);
 
+/* profile_count(), and of one that counts open descriptors or streams those; 0 when dump_write() would fail. */
+uint64_t dump_count(const struct profile *profile);
+
 /* The name of the program as in file names. */
 const char *dump_exe_name(void);
 

@@ -69,8 +69,8 @@ void cprof_profiles(void (*callback)(cprof_profile *profile, void *arg), void *a
 /* Its name; "" for NULL.  Any thread, signal-safe. */
 const char *cprof_profile_name(const cprof_profile *profile) __attribute__((weak));
 
-/* How many values are live; of a built-in profile, what it counts (threads made), or else the stacks that it
- * shows.  0 for NULL.  Keeps errno.  Any thread, signal-safe. */
+/* How many values are live; of a built-in profile, what it counts (threads made, connections open: those by
+ * a snapshot, so it may wait like cprof_profile_write() and is then 0 where that fails), or else the stacks that it shows.  0 for NULL.  Keeps errno.  Any thread, signal-safe. */
 size_t cprof_profile_count(const cprof_profile *profile) __attribute__((weak));
 
 /* Adds a value, any 64 bits, under the stack of the caller without its innermost `skip` functions: 0 is the function

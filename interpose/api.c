@@ -92,7 +92,7 @@ EXPORT const char *cprof_profile_name(const cprof_profile *handle)
 
 EXPORT size_t cprof_profile_count(const cprof_profile *handle)
 {
-    return handle ? profile_count(profile_of(handle)) : 0;
+    return handle ? dump_count(profile_of(handle)) : 0;
 }
 
 EXPORT int cprof_profile_add(cprof_profile *handle, const void *value, int skip)

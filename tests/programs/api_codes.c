@@ -67,6 +67,11 @@ static void built_in(void)
     printf("add to heap: %s\n", code(cprof_profile_add(heap, heap, 0)));
     cprof_profile_remove(heap, heap);
     printf("heap has stacks: %d\n", cprof_profile_count(heap) > 0);
+    FILE *stream = fopen("/dev/null", "r");
+    const size_t n_open = cprof_profile_count(cprof_profile_lookup("blob"));
+    fclose(stream);
+    printf("a stream is counted: %d\n",
+           n_open > cprof_profile_count(cprof_profile_lookup("blob")));
 }
 
 int main(void)
