@@ -11,6 +11,7 @@
 #include "agent/follow.h"
 #include "agent/handles.h"
 #include "agent/heap.h"
+#include "agent/http.h"
 #include "agent/lockwords.h"
 #include "agent/modules.h"
 #include "agent/opened.h"
@@ -81,6 +82,12 @@ static void check_allocator(void)
 }
 
 /* ---- what is collected ---- */
+
+/* With CPROF=off HTTP may start it later. */
+static bool may_collect(void)
+{
+    return !config.is_off || http_is_wanted(&config);
+}
 
 static _Atomic uint32_t on;
 
@@ -179,8 +186,10 @@ static void check_sanitizer(void)
 
     if (!sanitizer)
         return;
+    const bool serves = http_is_wanted(&config);
     config.is_off = true;
-    if (*config.out || *config.http || *config.rules)
+    config.http = "off";
+    if (*config.out || serves || *config.rules)
         log_warn("start: %s: %s is built into the program; cprof is off", dump_exe_name(),
                  sanitizer);
 }
@@ -192,7 +201,7 @@ static void start_profiles(void)
     const uint32_t wanted = config.is_off ? 0 : config.profiles;
 
     sample_set_depth((uint32_t)config.depth);
-    if (!config.is_off && stack_init() < 0) /* profiles may be made at run time */
+    if (may_collect() && stack_init() < 0) /* profiles may be made at run time */
         log_warn("stacks: libunwind.so.8: %s; samples are counted under [lost]",
                  text_errno(ENOENT));
     const char *odd = lockwords_check();
@@ -222,7 +231,10 @@ static void start(const char *const *environment)
         return;
     }
     config_read(&config, environment);
-    config.is_off |= !config_selects(&config, dump_exe_name());
+    if (!config_selects(&config, dump_exe_name())) {
+        config.is_off = true;
+        config.http = "off"; /* the address is for the programs that are meant */
+    }
     check_sanitizer();
     set_memory_cap(config.memory_bytes);
     dump_init(&config, environment);
@@ -233,6 +245,7 @@ static void start(const char *const *environment)
     trigger_init(&config);
     follow_init(&config);
     signals_init(&config);
+    http_init(&config);
     is_active = !config.is_off;
     is_ready = true;
     agent_thread_start();

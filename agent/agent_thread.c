@@ -220,6 +220,17 @@ static void wake(void)
         sys_write(fd, "", 1);
 }
 
+bool agent_thread_owns(int fd)
+{
+    if (is_still_ours(fd) &&
+        (fd == load_relaxed(&wake_fd[READ_END]) || fd == load_relaxed(&wake_fd[WRITE_END])))
+        return true;
+    for (const struct agent_work *work = load_acquire(&works); work; work = work->next)
+        if (work->fd == fd)
+            return true;
+    return false;
+}
+
 /* ---- the thread ---- */
 
 static struct pollfd polled[AGENT_THREAD_POLLED_MAX + 1];

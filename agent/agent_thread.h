@@ -66,6 +66,9 @@ void agent_thread_end(void);
 /* For ever, there too. */
 void agent_thread_disarm(void);
 
+/* Is the descriptor one of the works' or one that wakes the thread?  No profile shows these. */
+bool agent_thread_owns(int fd);
+
 /* A descriptor moved to 1000 or above, close-on-exec, the old one closed; where the limit is lower, as high as it
  * goes.  Or -errno. */
 int agent_thread_move_fd(int fd);

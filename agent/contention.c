@@ -415,6 +415,16 @@ bool contention_was_on(int source)
            (source == SOURCE_MUTEX && load_relaxed(&mutex_was_on));
 }
 
+uint64_t contention_block_rate(void)
+{
+    return load_relaxed(&block_rate);
+}
+
+uint64_t contention_mutex_rate(void)
+{
+    return load_relaxed(&mutex_rate);
+}
+
 /* ---- the profiles ---- */
 
 uint64_t mutex_period(void)

@@ -108,6 +108,8 @@ uint64_t contention_set_block_rate(uint64_t rate_ns);
 uint64_t contention_set_mutex_rate(uint64_t rate_ns);
 /* One of `n` releases instead; 0: the rate is in force. */
 uint64_t contention_set_mutex_fraction(uint64_t n);
+uint64_t contention_block_rate(void);
+uint64_t contention_mutex_rate(void);
 
 /* Has this source (source.h) ever been switched on, by a setting or by the program? */
 bool contention_was_on(int source);

@@ -12,7 +12,6 @@
 #include "agent/objects.h"
 #include "agent/process.h"
 #include "agent/profile.h"
-#include "agent/snapshot.h"
 #include "agent/trigger.h"
 #include "base/arena.h"
 #include "base/clock.h"
@@ -502,6 +501,11 @@ bool dump_is_wanted_at_exit(void)
 void dump_set_profiles(uint32_t on)
 {
     store_relaxed(&state.profiles, load_relaxed(&state.profiles) | on);
+}
+
+const struct snapshot_options *dump_options(void)
+{
+    return &state.options;
 }
 
 const char *dump_exe_name(void)

@@ -22,6 +22,7 @@
 
 #include "agent/config.h"
 #include "agent/profile.h"
+#include "agent/snapshot.h"
 
 /* environment: for %{ENV}. Says so when the output cannot be used. */
 void dump_init(const struct config *config, const char *const *environment);
@@ -36,6 +37,9 @@ void dump_set_profiles(uint32_t profiles);
 
 /* Why a snapshot is written; bits, as several may come together. */
 enum dump_reason { DUMP_ASKED = 1, DUMP_TIMED = 2, DUMP_EXIT = 4 };
+
+/* What snapshots are to contain, by the settings. */
+const struct snapshot_options *dump_options(void);
 
 /* Writes all profiles that are on, and those made at run time that have live values, under one snapshot number.  Those
  * that nobody asked for are counted, and the oldest of them removed (keep.h). */

@@ -96,7 +96,7 @@ void heap_on_free_taken(struct heap_taken taken);
 void heap_init(uint64_t rate_bytes);
 
 /* Mean bytes between samples; 1: every allocation, 0: off.  Returns the previous rate.  A thread
- * follows at its next sample, or after 64 MiB when sampling was off.  At most 63 different rates in the
+ * follows at its next sample, or after 1 MiB when sampling was off.  At most 63 different rates in the
  * life of a process, the first one included; another one changes nothing, which is logged and stands in the
  * comments.  Any thread, signal-safe; while another one changes the rate, or in a vfork child, nothing changes. */
 uint64_t heap_set_rate(uint64_t rate_bytes);

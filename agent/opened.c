@@ -1,6 +1,7 @@
 /* opened - see opened.h. */
 #include "agent/opened.h"
 
+#include "agent/agent_thread.h"
 #include "agent/descriptors.h"
 #include "agent/handles.h"
 #include "agent/sockets.h"
@@ -23,6 +24,8 @@ static void visit_listed(int fd, void *arg)
     struct walk *walk = arg;
     struct handle handle = handles_get(fd);
 
+    if (!handle.stack && agent_thread_owns(fd))
+        return;
     if (!handle.stack)
         handle.stack = (uintptr_t)&stack_untracked;
     walk->visit(walk, fd, handle);
@@ -266,7 +269,8 @@ void connection_comment(void (*add)(void *arg, const char *line), void *arg)
 
 static void inherit(int fd, void *arg)
 {
-    if (!handles_has(fd) && (handles_follow(HANDLES_ALL) || descriptor_is_socket(arg, fd)))
+    if (!handles_has(fd) && !agent_thread_owns(fd) &&
+        (handles_follow(HANDLES_ALL) || descriptor_is_socket(arg, fd)))
         handles_add_inherited(fd);
 }
 

@@ -17,7 +17,7 @@
 enum { SAMPLER_OBJECT = 4096 }; /* the weight of one object */
 
 /* While sampling is off, look up again this many bytes later whether it still is. */
-enum { SAMPLER_OFF_BYTES = 64 << 20 };
+enum { SAMPLER_OFF_BYTES = 1 << 20 };
 
 struct sampler_weight {
     uint64_t objects; /* in units of 1 / SAMPLER_OBJECT */

@@ -102,8 +102,7 @@ void trigger_snapshot(void)
 
 /* ---- a job of its own ---- */
 
-/* With all signals blocked. -EAGAIN: another one is under way. */
-static int run_now(void (*job)(void *arg), void *arg)
+int trigger_try_run(void (*job)(void *arg), void *arg)
 {
     int err = 0;
 
@@ -133,7 +132,7 @@ int trigger_run(void (*job)(void *arg), void *arg)
         if (i)
             sys_nanosleep_ns(STEP_NS);
         sys_sigmask(SIG_SETMASK, &all, &old);
-        err = run_now(job, arg);
+        err = trigger_try_run(job, arg);
         sys_sigmask(SIG_SETMASK, &old, NULL);
     }
     errno = saved_errno;

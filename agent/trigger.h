@@ -34,6 +34,9 @@ void trigger_snapshot_soon(void);
  * -EPERM: vfork child; -ENOMEM.  Keeps errno. */
 int trigger_run(void (*job)(void *arg), void *arg);
 
+/* The same without waiting, for the agent's thread: -EAGAIN: not now. */
+int trigger_try_run(void (*job)(void *arg), void *arg);
+
 /* Serves what was asked for while the guard was up. */
 void trigger_run_pending(void);
 

@@ -272,6 +272,47 @@ static inline int sys_is_readable(const void *at, size_t size)
 
     return SYS_CALL(SYS_process_vm_readv, sys_getpid(), &to, 1, &from, 1, 0) == 1;
 }
+/* Sockets; the addresses are the kernel's struct sockaddr_*. */
+static inline int sys_socket(int family, int type)
+{
+    return (int)SYS_CALL(SYS_socket, family, type, 0);
+}
+static inline int sys_bind(int fd, const void *address, size_t size)
+{
+    return (int)SYS_CALL(SYS_bind, fd, address, size);
+}
+static inline int sys_connect(int fd, const void *address, size_t size)
+{
+    return (int)SYS_CALL(SYS_connect, fd, address, size);
+}
+static inline int sys_listen(int fd, int backlog)
+{
+    return (int)SYS_CALL(SYS_listen, fd, backlog);
+}
+static inline int sys_accept(int fd, int flags)
+{
+    return (int)SYS_CALL(SYS_accept4, fd, NULL, NULL, flags);
+}
+static inline int sys_setsockopt_int(int fd, int level, int option, int value)
+{
+    return (int)SYS_CALL(SYS_setsockopt, fd, level, option, &value, sizeof value);
+}
+static inline ssize_t sys_send(int fd, const void *data, size_t size, int flags)
+{
+    return SYS_CALL(SYS_sendto, fd, data, size, flags, NULL, 0);
+}
+static inline int sys_shutdown(int fd, int how)
+{
+    return (int)SYS_CALL(SYS_shutdown, fd, how);
+}
+static inline int sys_fchmod(int fd, int mode)
+{
+    return (int)SYS_CALL(SYS_fchmod, fd, mode);
+}
+static inline int sys_geteuid(void)
+{
+    return (int)SYS_CALL(SYS_geteuid, 0);
+}
 static inline int sys_uname(struct utsname *ret_system)
 {
     return (int)SYS_CALL(SYS_uname, ret_system);

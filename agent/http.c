@@ -1,0 +1,594 @@
+/* http - see http.h. */
+#include "agent/http.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "agent/agent_thread.h"
+#include "agent/http_listen.h"
+#include "agent/http_routes.h"
+#include "agent/process.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "base/text.h"
+
+enum { CONNECTIONS_MAX = 8, DELTAS_MAX = CONNECTIONS_MAX - 1, TOKEN_BYTES = 512 };
+
+static const uint64_t MS = 1000000, SEND_MS = 5000, SLOW_MS = 1000, WRITE_MS = 30000,
+                      DRAIN_MS = 2000;
+
+enum step { FREE, READ, ROUTE, WRITE, DRAIN };
+
+struct connection {
+    struct agent_work work;
+    struct http_fd socket;
+    enum step step;
+    uint64_t since_ns;       /* when it was accepted */
+    struct buffers *buffers; /* while it is not FREE */
+    size_t n_head;           /* bytes of it so far, or all that came */
+    char *body;              /* of the arena, body_bytes + 1; or NULL */
+    size_t n_body;
+    size_t n_drained;
+};
+
+struct buffers {
+    struct http_exchange exchange;
+    char head[HTTP_HEAD_BYTES_MAX + 1];
+    struct text out; /* head of the answer */
+    size_t n_out;
+    char out_buffer[1024];
+};
+
+static struct connection connections[CONNECTIONS_MAX];
+static struct http_state state;
+static struct http_address address;
+static struct http_fd listener = {.fd = -1};
+static char token[TOKEN_BYTES];
+
+static void on_listener(struct agent_work *work, int ready);
+static void on_listener_forked(struct agent_work *work);
+static struct agent_work listener_work = {
+    .fd = -1, .run = on_listener, .forked = on_listener_forked};
+
+static uint64_t in_ms(uint64_t ms)
+{
+    return clock_mono_ns() + ms * MS;
+}
+
+/* ---- the life of a connection ---- */
+
+static void watch_listener(void)
+{
+    listener_work.fd = listener.fd;
+    listener_work.events = POLLIN;
+    listener_work.due_ns = 0;
+}
+
+static void drop_memory(struct connection *connection)
+{
+    if (!connection->buffers)
+        return;
+    if (connection->body)
+        arena_unmap(connection->body, connection->buffers->exchange.request.body_bytes + 1);
+    http_exchange_drop(&connection->buffers->exchange);
+    arena_unmap(connection->buffers, sizeof *connection->buffers);
+    connection->buffers = NULL;
+    connection->body = NULL;
+}
+
+static void end(struct connection *connection)
+{
+    if (connection->step == FREE)
+        return;
+    http_fd_close(&connection->socket);
+    drop_memory(connection);
+    connection->step = FREE;
+    connection->work.fd = -1;
+    connection->work.due_ns = 0;
+    state.n_connections--;
+    if (listener.fd >= 0)
+        watch_listener();
+}
+
+static void watch(struct connection *connection, enum step step, short events, uint64_t due_ns)
+{
+    connection->step = step;
+    connection->work.events = events;
+    connection->work.due_ns = due_ns;
+}
+
+/* ---- DRAIN ---- */
+
+static void drain(struct connection *connection)
+{
+    enum { DRAINED_MAX = 4 << 20 };
+    char waste[4096];
+    ssize_t n;
+
+    while ((n = sys_read(connection->socket.fd, waste, sizeof waste)) > 0)
+        if ((connection->n_drained += (size_t)n) > DRAINED_MAX)
+            break;
+    if (n != -EAGAIN)
+        end(connection);
+}
+
+static void begin_drain(struct connection *connection)
+{
+    sys_shutdown(connection->socket.fd, SHUT_WR);
+    drop_memory(connection);
+    watch(connection, DRAIN, POLLIN, in_ms(DRAIN_MS));
+    drain(connection);
+}
+
+/* ---- WRITE ---- */
+
+/* Bytes that were taken, 0 when the client is slow, or -errno. */
+static ssize_t send_some(const struct connection *connection, const char *data, size_t size)
+{
+    const ssize_t n = sys_send(connection->socket.fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+    return n == -EAGAIN || n == -EINTR ? 0 : n;
+}
+
+static void add_head(struct connection *connection)
+{
+    struct buffers *buffers = connection->buffers;
+    const struct http_exchange *exchange = &buffers->exchange;
+
+    text_init(&buffers->out, buffers->out_buffer, sizeof buffers->out_buffer);
+    text_addf(&buffers->out, "HTTP/1.1 %d %s\r\n", exchange->status,
+              http_status_text(exchange->status));
+    text_addf(&buffers->out, "Content-Type: %s\r\nContent-Length: %zu\r\n", exchange->type,
+              exchange->answer.n_bytes);
+    text_add(&buffers->out, "Cache-Control: no-store\r\nConnection: close\r\n");
+    text_add_bytes(&buffers->out, exchange->fields.data, exchange->fields.size);
+    text_add(&buffers->out, "\r\n");
+}
+
+static void write_on(struct connection *connection)
+{
+    struct buffers *buffers = connection->buffers;
+    struct blocks *answer = &buffers->exchange.answer;
+    ssize_t n = 0;
+
+    while (buffers->n_out < buffers->out.size) {
+        n = send_some(connection, buffers->out.data + buffers->n_out,
+                      buffers->out.size - buffers->n_out);
+        if (n <= 0)
+            goto out;
+        buffers->n_out += (size_t)n;
+    }
+    for (size_t size; buffers->exchange.request.method != HTTP_HEAD;) {
+        const char *data = blocks_peek(answer, &size);
+        if (!data)
+            break;
+        n = send_some(connection, data, size);
+        if (n <= 0)
+            goto out;
+        blocks_skip(answer, (size_t)n);
+    }
+    begin_drain(connection);
+    return;
+out:
+    if (n < 0)
+        end(connection);
+    else
+        watch(connection, WRITE, POLLOUT, in_ms(WRITE_MS));
+}
+
+static void begin_write(struct connection *connection)
+{
+    add_head(connection);
+    write_on(connection);
+}
+
+static void refuse(struct connection *connection, int status)
+{
+    http_refuse(&connection->buffers->exchange, status, http_status_text(status));
+    begin_write(connection);
+}
+
+/* ---- ROUTE ---- */
+
+static size_t n_waiting(void)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+        n += connections[i].step == ROUTE;
+    return n;
+}
+
+/* POLLRDHUP: a client that has closed, which is as good as gone. */
+static void route(struct connection *connection)
+{
+    struct http_exchange *exchange = &connection->buffers->exchange;
+
+    switch (http_route(exchange, &state)) {
+    case HTTP_ANSWERED: begin_write(connection); return;
+    case HTTP_WANTS_TURN: watch(connection, ROUTE, POLLRDHUP, in_ms(1)); return;
+    case HTTP_WANTS_TIME:
+        watch(connection, ROUTE, POLLRDHUP, exchange->wake_ns);
+        if (n_waiting() > DELTAS_MAX) {
+            http_refuse(exchange, 503,
+                        "too many profiles are being collected; try again later");
+            begin_write(connection);
+        }
+    }
+}
+
+/* ---- READ ---- */
+
+static void begin_route(struct connection *connection)
+{
+    struct http_exchange *exchange = &connection->buffers->exchange;
+
+    exchange->body = connection->body ? connection->body : "";
+    exchange->body_bytes = connection->n_body;
+    state.n_requests++;
+    route(connection);
+}
+
+static void read_body(struct connection *connection)
+{
+    const size_t size = connection->buffers->exchange.request.body_bytes;
+
+    while (connection->n_body < size) {
+        const ssize_t n = sys_read(connection->socket.fd, connection->body + connection->n_body,
+                                   size - connection->n_body);
+        if (n == -EAGAIN)
+            return;
+        if (n <= 0) {
+            end(connection);
+            return;
+        }
+        connection->n_body += (size_t)n;
+    }
+    begin_route(connection);
+}
+
+/* What came behind the head is the beginning of the body. */
+static void begin_body(struct connection *connection, size_t n_head)
+{
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    struct buffers *buffers = connection->buffers;
+    const struct http_request *request = &buffers->exchange.request;
+    const size_t n_rest = connection->n_head - n_head;
+
+    if (request->body_bytes == 0) {
+        begin_route(connection);
+        return;
+    }
+    connection->body = arena_map_job(request->body_bytes + 1);
+    if (!connection->body) {
+        refuse(connection, 503);
+        return;
+    }
+    connection->n_body = n_rest < request->body_bytes ? n_rest : request->body_bytes;
+    memcpy(connection->body, buffers->head + n_head, connection->n_body);
+    if (request->expects_continue && connection->n_body < request->body_bytes)
+        send_some(connection, go_on, strlen(go_on));
+    read_body(connection);
+}
+
+static void take_head(struct connection *connection, size_t n_head)
+{
+    struct buffers *buffers = connection->buffers;
+    const char next = buffers->head[n_head];
+
+    const int status = http_parse_head(buffers->head, n_head, &buffers->exchange.request);
+    buffers->head[n_head] = next; /* where the parser has put its NUL */
+    if (status) {
+        buffers->exchange.request.body_bytes = 0;
+        refuse(connection, status);
+        return;
+    }
+    begin_body(connection, n_head);
+}
+
+static void read_head(struct connection *connection)
+{
+    struct buffers *buffers = connection->buffers;
+
+    while (connection->n_head < HTTP_HEAD_BYTES_MAX) {
+        const ssize_t n = sys_read(connection->socket.fd, buffers->head + connection->n_head,
+                                   HTTP_HEAD_BYTES_MAX - connection->n_head);
+        if (n == -EAGAIN)
+            return;
+        if (n <= 0) {
+            end(connection);
+            return;
+        }
+        connection->n_head += (size_t)n;
+        const size_t n_head = http_head_bytes(buffers->head, connection->n_head);
+        if (n_head) {
+            take_head(connection, n_head);
+            return;
+        }
+    }
+    refuse(connection, 431);
+}
+
+static void read_on(struct connection *connection)
+{
+    if (connection->body)
+        read_body(connection);
+    else
+        read_head(connection);
+}
+
+/* ---- what happens to a connection ---- */
+
+static void on_deadline(struct connection *connection)
+{
+    switch (connection->step) {
+    case READ: refuse(connection, 408); break;
+    case ROUTE: route(connection); break;
+    default: end(connection);
+    }
+}
+
+static void on_connection(struct agent_work *work, int ready)
+{
+    struct connection *connection = (struct connection *)(void *)work; /* its first member */
+
+    if (connection->step == FREE)
+        return;
+    if (!http_fd_is_ours(&connection->socket)) {
+        end(connection);
+        return;
+    }
+    if (!ready) {
+        if (work->due_ns && work->due_ns <= clock_mono_ns())
+            on_deadline(connection);
+        return;
+    }
+    switch (connection->step) {
+    case READ: read_on(connection); break;
+    case ROUTE: end(connection); break; /* it has gone */
+    case WRITE: write_on(connection); break;
+    default: drain(connection);
+    }
+}
+
+/* ---- the listener ---- */
+
+static struct connection *free_place(void)
+{
+    for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+        if (connections[i].step == FREE)
+            return &connections[i];
+    return NULL;
+}
+
+/* Who is still sending or being drained, for the longest; NULL: nobody for a second. */
+static struct connection *slowest(void)
+{
+    struct connection *found = NULL;
+
+    for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
+        struct connection *connection = &connections[i];
+        if ((connection->step == READ || connection->step == DRAIN) &&
+            (!found || connection->since_ns < found->since_ns))
+            found = connection;
+    }
+    return found && found->since_ns + SLOW_MS * MS <= clock_mono_ns() ? found : NULL;
+}
+
+/* A free place, made if it must be; NULL: look again later. */
+static struct connection *make_place(void)
+{
+    struct connection *place = free_place(), *slow = place ? NULL : slowest();
+
+    if (slow && slow->step == READ)
+        refuse(slow, 408);
+    if (slow)
+        end(slow);
+    return place ? place : free_place();
+}
+
+static void begin_connection(struct connection *place, struct http_fd socket)
+{
+    struct buffers *buffers = arena_map_job(sizeof *buffers);
+
+    if (!buffers) {
+        http_fd_close(&socket);
+        return;
+    }
+    blocks_init(&buffers->exchange.answer);
+    place->socket = socket;
+    place->buffers = buffers;
+    place->since_ns = clock_mono_ns();
+    place->n_head = place->n_body = place->n_drained = 0;
+    place->body = NULL;
+    place->work.fd = socket.fd;
+    state.n_connections++;
+    watch(place, READ, POLLIN, in_ms(SEND_MS));
+    read_on(place);
+}
+
+/* Not polled meanwhile, as it stays ready. */
+static void pause_listener(uint64_t ms)
+{
+    listener_work.events = 0; /* the work keeps the descriptor: it is known as ours */
+    listener_work.due_ns = in_ms(ms);
+}
+
+static void accept_all(void)
+{
+    enum { BUSY_MS = 100 };
+
+    for (;;) {
+        struct connection *place = make_place();
+        struct http_fd socket;
+        if (!place) {
+            pause_listener(BUSY_MS);
+            return;
+        }
+        const int err = http_accept(&listener, &address, &socket);
+        if (err == -EAGAIN)
+            return;
+        if (err == -EMFILE || err == -ENFILE || err == -ENOBUFS || err == -ENOMEM) {
+            pause_listener(BUSY_MS);
+            return;
+        }
+        if (err == -EBADF) /* the program closes: looked at again at once */
+            return;
+        if (err == 0)
+            begin_connection(place, socket);
+    }
+}
+
+/* The program has closed our descriptor (closefrom), which ended the socket: another one. */
+static void reopen(void)
+{
+    const int err = http_listen(&address, &listener);
+
+    if (err < 0) {
+        listener_work.fd = -1;
+        listener_work.due_ns = 0;
+        log_warn_once("http: CPROF_HTTP: %s; the program closed the socket, no HTTP any more",
+                      text_errno(-err));
+        return;
+    }
+    watch_listener();
+}
+
+static void on_listener(struct agent_work *work, int ready)
+{
+    (void)work;
+    (void)ready;
+    if (listener.fd < 0)
+        return;
+    if (!http_fd_is_ours(&listener))
+        reopen();
+    if (listener.fd < 0)
+        return;
+    watch_listener();
+    accept_all();
+}
+
+/* The parent serves on; what the child has are copies. */
+static void on_listener_forked(struct agent_work *work)
+{
+    (void)work;
+    for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+        end(&connections[i]);
+    http_fd_close(&listener);
+    listener_work.fd = -1;
+    listener_work.due_ns = 0;
+}
+
+/* ---- starting ---- */
+
+static void complain(const char *setting, const char *value, int err, const char *more)
+{
+    log_warn("http: %s=%s: %s%s; no HTTP, the program goes on", setting, value,
+             text_errno(-err), more);
+}
+
+/* One line of text, without what surrounds it. */
+static int read_token(const char *path)
+{
+    const int fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
+
+    if (fd < 0)
+        return fd;
+    ssize_t n = sys_read(fd, token, sizeof token);
+    sys_close(fd);
+    if (n < 0)
+        return (int)n;
+    if (n == sizeof token)
+        return -E2BIG;
+    token[n] = '\0';
+    token[strcspn(token, "\r\n")] = '\0';
+    return *token ? 0 : -EINVAL;
+}
+
+/* False: said why not. */
+static bool read_settings(const struct config *config)
+{
+    const char *file = config->http_token_file;
+    int err = http_parse_address(config->http, &address);
+
+    if (err < 0) {
+        complain("CPROF_HTTP", config->http, err,
+                 err == -EINVAL ? " (6060, addr:port or unix:/path are)" : "");
+        return false;
+    }
+    if (*file && (err = read_token(file)) < 0) {
+        complain("CPROF_HTTP_TOKEN_FILE", file, err, "");
+        return false;
+    }
+    if (!address.is_unix && !address.is_loopback && !(config->http_allow_remote && *token)) {
+        complain("CPROF_HTTP", config->http, -EPERM,
+                 " (other than loopback: CPROF_HTTP_ALLOW_REMOTE=1 and CPROF_HTTP_TOKEN_FILE)");
+        return false;
+    }
+    return true;
+}
+
+/* Was our parent started with the preload, too?  Then it probably has the address, and its children need not
+ * say so, each of them. */
+static bool is_descendant(void)
+{
+    enum { BLOCK_BYTES = 16 << 10 };
+    char path[64], *block = arena_map_job(BLOCK_BYTES);
+    bool found = false;
+    struct text text;
+    ssize_t n;
+
+    text_init(&text, path, sizeof path);
+    text_addf(&text, "/proc/%d/environ", sys_getppid());
+    const int fd = block ? sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0) : -1;
+    while (fd >= 0 && !found && (n = sys_read(fd, block, BLOCK_BYTES)) > 0)
+        found = memmem(block, (size_t)n, "CPROF_HTTP=", strlen("CPROF_HTTP="));
+    if (fd >= 0)
+        sys_close(fd);
+    arena_unmap(block, BLOCK_BYTES);
+    return found;
+}
+
+static void on_exit_remove(void *arg)
+{
+    (void)arg;
+    if (listener.fd >= 0 && !process_is_borrowed())
+        http_listen_remove(&address);
+}
+
+bool http_is_wanted(const struct config *config)
+{
+    return *config->http && strcmp(config->http, "off") != 0;
+}
+
+void http_init(const struct config *config)
+{
+    extern int __cxa_atexit(void (*function)(void *), void *arg, void *library);
+
+    if (!http_is_wanted(config) || !read_settings(config))
+        return;
+    const int err = http_listen(&address, &listener);
+    if (err == -EADDRINUSE && is_descendant()) {
+        log_info("http: CPROF_HTTP=%s: %s by the parent process; no HTTP", config->http,
+                 text_errno(-err));
+        return;
+    }
+    if (err < 0) {
+        complain("CPROF_HTTP", config->http, err, "");
+        return;
+    }
+    http_routes_init(config, !address.is_unix && address.is_loopback, *token ? token : NULL);
+    for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
+        connections[i].work = (struct agent_work){.fd = -1, .run = on_connection};
+        connections[i].socket.fd = -1;
+        agent_thread_add(&connections[i].work);
+    }
+    watch_listener();
+    agent_thread_add(&listener_work);
+    if (address.is_unix)
+        __cxa_atexit(on_exit_remove, NULL, NULL);
+}

@@ -1,0 +1,134 @@
+/* http_victim - does what stands on stdin, one word a line, and says `ok` after each; ends with it.
+ *
+ *   keep       100 objects of 1000 bytes that stay
+ *   stacks N   one object from each of N different stacks
+ *   contend    one thread waits 20 ms for a mutex that another one holds
+ *   close      closefrom(3)
+ *   fork       a child that lives on until its stdin, a copy, ends; prints its pid
+ *   fds        its descriptors below 1000, as numbers in a line
+ *   malloc     calls malloc 100000 times, in between */
+#include "victim.h"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+
+static void *volatile kept[100000];
+static size_t n_kept;
+
+static void keep(void *p)
+{
+    kept[n_kept++ % 100000] = p;
+}
+
+NAMED void keeps_hundred(void)
+{
+    for (int i = 0; i < 100; i++)
+        keep(malloc(1000));
+}
+
+NAMED void *branch_left(unsigned bits, int depth);
+NAMED void *branch_right(unsigned bits, int depth);
+
+static void *branch(unsigned bits, int depth)
+{
+    if (depth == 0)
+        return malloc(64);
+    return bits & 1 ? branch_right(bits >> 1, depth - 1) : branch_left(bits >> 1, depth - 1);
+}
+NAMED void *branch_left(unsigned bits, int depth)
+{
+    void *p = branch(bits, depth);
+
+    KEEP(p);
+    return p;
+}
+NAMED void *branch_right(unsigned bits, int depth)
+{
+    void *p = branch(bits, depth);
+
+    KEEP(p);
+    return p;
+}
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_barrier_t both;
+
+NAMED void *holds_mutex(void *arg)
+{
+    pthread_mutex_lock(&mutex);
+    pthread_barrier_wait(&both);
+    usleep(20000);
+    pthread_mutex_unlock(&mutex);
+    return arg;
+}
+
+NAMED void contends(void)
+{
+    pthread_t thread;
+
+    pthread_barrier_init(&both, NULL, 2);
+    pthread_create(&thread, NULL, holds_mutex, NULL);
+    pthread_barrier_wait(&both);
+    pthread_mutex_lock(&mutex);
+    pthread_mutex_unlock(&mutex);
+    pthread_join(thread, NULL);
+}
+
+static void forks(void)
+{
+    char byte;
+    const pid_t child = fork();
+
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, 0);
+        while (read(0, &byte, 1) < 0)
+            ;
+        pause();
+    }
+    printf("%d\n", child);
+}
+
+static void shows_descriptors(void)
+{
+    for (int fd = 0; fd < 1000; fd++)
+        if (fcntl(fd, F_GETFD) >= 0)
+            printf("%d ", fd);
+    printf("\n");
+}
+
+static void allocates(void)
+{
+    for (int i = 0; i < 100000; i++) {
+        void *p = malloc(opaque(48));
+        KEEP(p);
+        free(p);
+    }
+}
+
+int main(void)
+{
+    char word[64];
+    int n;
+
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    printf("ready\n");
+    while (scanf("%63s", word) == 1) {
+        if (strcmp(word, "keep") == 0)
+            keeps_hundred();
+        else if (strcmp(word, "stacks") == 0 && scanf("%d", &n) == 1)
+            for (int i = 0; i < n; i++)
+                keep(branch((unsigned)i, 16));
+        else if (strcmp(word, "contend") == 0)
+            contends();
+        else if (strcmp(word, "close") == 0)
+            closefrom(3);
+        else if (strcmp(word, "fork") == 0)
+            forks();
+        else if (strcmp(word, "fds") == 0)
+            shows_descriptors();
+        else if (strcmp(word, "malloc") == 0)
+            allocates();
+        printf("ok\n");
+    }
+    return 0;
+}
