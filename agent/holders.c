@@ -24,17 +24,33 @@ static void add(_Atomic uint64_t *field, uint64_t value)
     store_relaxed(field, load_relaxed(field) + value);
 }
 
-/* Books the leaves that found the lock busy. */
+/* Books the leaves that found the lock busy; while one of them is under way, none: a term without its waiter would
+ * look like a wait since the clock's beginning. */
 static COLD void book_late(struct holders_bucket *bucket) NEEDS(bucket->lock)
 {
-    add(&bucket->n, -swap_acq_rel(&bucket->late_n, 0));
-    add(&bucket->sum_ns, -swap_acq_rel(&bucket->late_ns, 0));
+    const uint64_t late = load_acquire(&bucket->late); /* pairs with put_late */
+    const uint64_t ns = load_acquire(&bucket->late_ns);
+    const uint64_t n = late & UINT32_MAX;
+
+    if (late >> 32 != n || load_relaxed(&bucket->late) != late)
+        return;
+    add_relaxed(&bucket->late_ns, -ns);
+    add_relaxed(&bucket->late, -(n * (HOLDERS_LATE_BEGUN + HOLDERS_LATE_DONE)));
+    add(&bucket->n, -n);
+    add(&bucket->sum_ns, -ns);
+}
+
+static COLD void put_late(struct holders_bucket *bucket, uint64_t term_ns)
+{
+    add_relaxed(&bucket->late, HOLDERS_LATE_BEGUN);
+    add_release(&bucket->late_ns, term_ns);
+    add_release(&bucket->late, HOLDERS_LATE_DONE);
 }
 
 /* In a forked child the waiters are the parent's, who has kept them. */
 static COLD void start_anew(struct holders_bucket *bucket, int pid) NEEDS(bucket->lock)
 {
-    store_relaxed(&bucket->late_n, 0);
+    store_relaxed(&bucket->late, 0);
     store_relaxed(&bucket->late_ns, 0);
     store_relaxed(&bucket->n, 0);
     store_relaxed(&bucket->sum_ns, 0);
@@ -53,7 +69,7 @@ static bool take(struct holders_bucket *bucket, int tries) TRY_ACQUIRES(true, bu
     }
     if (unlikely(bucket->pid != pid))
         start_anew(bucket, pid);
-    if (unlikely(load_relaxed(&bucket->late_n)))
+    if (unlikely(load_relaxed(&bucket->late)))
         book_late(bucket);
     return true;
 }
@@ -96,8 +112,7 @@ void holders_leave(const volatile void *lock, int64_t term_ns, int64_t now_ns, b
     struct holders_bucket *bucket = holders_bucket_of(lock);
 
     if (unlikely(!take(bucket, LEAVE_TRIES))) {
-        add_relaxed(&bucket->late_ns, (uint64_t)term_ns);
-        add_relaxed(&bucket->late_n, 1);
+        put_late(bucket, (uint64_t)term_ns);
         *nobodys_ns += now_ns - term_ns;
         return;
     }

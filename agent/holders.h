@@ -28,6 +28,9 @@
 
 enum { HOLDERS_BUCKET_BITS = 12 };
 
+#define HOLDERS_LATE_BEGUN (1ull << 32)
+#define HOLDERS_LATE_DONE  1ull
+
 struct ALIGNED(64) holders_bucket {
     struct lock lock;
     int pid;              /* whose waiters these are */
@@ -37,7 +40,7 @@ struct ALIGNED(64) holders_bucket {
         sum_ns;        /* S, modulo 2^64; below 0 without waiters: owed by the next release */
     int64_t last_ns;   /* release */
     int64_t latest_ns; /* of all times seen */
-    _Atomic uint64_t late_n;  /* leaves not booked yet */
+    _Atomic uint64_t late;    /* leaves not booked yet: begun : 32 | done : 32 */
     _Atomic uint64_t late_ns; /* and their terms */
 };
 

@@ -170,6 +170,26 @@ TEST_ALONE(charges_and_wakeups_are_the_waiting)
     CHECK(!holders_is_awaited(locks));
 }
 
+/* The leave of a waiter that found the bucket busy and stands still between its steps. */
+TEST_ALONE(a_late_leave_is_booked_as_a_whole_or_not_yet)
+{
+    struct holders_bucket *bucket = holders_bucket_of(locks);
+    int64_t nobody = 0;
+
+    const int64_t a = holders_enter(locks, 1000, &nobody);
+    const int64_t b = holders_enter(locks, 1000, &nobody);
+    CHECK_INT(holders_release(locks, 1500), 1000, "charge");
+    CHECK(lock_try(&bucket->lock, process_pid()));
+    holders_leave(locks, a, 1500, true, &nobody);
+    lock_drop(&bucket->lock);
+    add_relaxed(&bucket->late, HOLDERS_LATE_BEGUN);
+    add_relaxed(&bucket->late_ns, (uint64_t)b);
+    CHECK_INT(holders_release(locks, 1600), 200, "charge while half a leave stands there");
+    add_relaxed(&bucket->late, HOLDERS_LATE_DONE);
+    holders_release(locks, 1700);
+    CHECK(!holders_is_awaited(locks));
+}
+
 static _Atomic int64_t all_charged, all_nobody, all_waited;
 
 static void wait_and_release(int i)
