@@ -1,6 +1,8 @@
 /* thread - see thread.h. */
 #include "agent/thread.h"
 
+#include <errno.h>
+
 #include "agent/contention.h"
 #include "agent/process.h"
 #include "agent/stack.h"
@@ -27,7 +29,7 @@ static struct thread *take_over(int tid)
         if (!thread)
             return NULL;
         int owner = load_relaxed(&thread->tid);
-        if (sys_tgkill(pid, owner, 0) < 0 && cas_acq_rel(&thread->tid, &owner, tid)) {
+        if (sys_tgkill(pid, owner, 0) == -ESRCH && cas_acq_rel(&thread->tid, &owner, tid)) {
             store_relaxed(&thread->creator, 0);
             contention_abandon(thread, load_relaxed(&thread->pid) == pid);
             store_relaxed(&thread->pid, pid);

@@ -1,8 +1,12 @@
 #include "agent/thread.h"
 
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include "agent/process.h"
@@ -44,6 +48,29 @@ static void take_record(int i)
 {
     of_thread[i] = thread_record();
     pthread_barrier_wait(&all_here);
+}
+
+static void deny_tgkill(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_tgkill, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {COUNT_OF(filter), filter};
+
+    CHECK_INT(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0, "no new privileges");
+    CHECK_INT(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0, "seccomp");
+}
+
+TEST_ALONE(a_sandbox_that_does_not_tell_who_lives_gets_new_records)
+{
+    set_up();
+    deny_tgkill();
+    pthread_barrier_init(&all_here, NULL, 4);
+    in_threads(4, take_record);
+    CHECK_INT(n_records(), 4, "records");
 }
 
 TEST_ALONE(living_threads_have_different_records)
