@@ -201,28 +201,35 @@ static void record_early(struct contention *wait, struct weight weight)
 
 /* ---- waits in progress ---- */
 
+/* A handler that waits may come in between any two steps, or not come back: a wait that nobody sees any more is
+ * left alone the second time. */
 static void forget(struct thread *thread, struct wait *wait, int64_t now,
                    enum contention_result result)
 {
+    const volatile void *lock = wait->lock;
+    const uint32_t seq = load_relaxed(&wait->seq);
     int64_t nobodys_ns = 0;
 
-    if (wait->lock && result == CONTENTION_GAVE_UP && !load_relaxed(&contention_was_given_up))
-        store_relaxed(&contention_was_given_up, true);
-    if (wait->lock)
-        holders_leave(wait->lock, wait->term_ns, now, result != CONTENTION_GAVE_UP,
-                      &nobodys_ns);
     wait->lock = NULL;
+    compiler_barrier();
+    if (lock && result == CONTENTION_GAVE_UP && !load_relaxed(&contention_was_given_up))
+        store_relaxed(&contention_was_given_up, true);
+    if (lock)
+        holders_leave(lock, wait->term_ns, now, result != CONTENTION_GAVE_UP, &nobodys_ns);
     if (nobodys_ns)
         store_relaxed(&thread->waits.wakeup_ns,
                       load_relaxed(&thread->waits.wakeup_ns) + nobodys_ns);
-    store_release(&wait->seq, load_relaxed(&wait->seq) + 1); /* pairs with read_wait */
+    store_release(&wait->seq, seq + seq % 2); /* pairs with read_wait */
 }
 
 /* Drops waits that were left behind, down to the first `n`. */
 static void unwind_to(struct thread *thread, uint32_t n, int64_t now)
 {
-    while (thread->waits.n > n)
-        forget(thread, &thread->waits.waits[--thread->waits.n], now, CONTENTION_GAVE_UP);
+    for (uint32_t i = thread->waits.n; i > n; i--) {
+        forget(thread, &thread->waits.waits[i - 1], now, CONTENTION_GAVE_UP);
+        compiler_barrier();
+        thread->waits.n = i - 1; /* last, so that no handler takes the place before */
+    }
 }
 
 /* A handler's frames lie at least so far below what it interrupted: its signal frame is larger. */
@@ -263,13 +270,37 @@ static void follow(struct contention *wait, struct wait *shown, const volatile v
 static void show(const struct contention *wait, struct wait *shown,
                  const struct unwind_frame *from)
 {
+    atomic_thread_fence(memory_order_release); /* after the end of the last one */
     store_relaxed(&shown->kind, wait->kind);
     store_relaxed(&shown->start_ns, wait->start_ns);
     store_relaxed(&shown->pc, from->pc);
     store_relaxed(&shown->sp, from->sp);
     store_relaxed(&shown->bp, from->bp);
     store_relaxed(&shown->bx, from->bx);
-    store_release(&shown->seq, load_relaxed(&shown->seq) + 1); /* pairs with read_wait */
+    store_release(&shown->seq, (load_relaxed(&shown->seq) + 1) | 1); /* pairs with read_wait */
+}
+
+/* Takes the next place.  A handler that waits before it counts takes the same one and puts `sp` back; from then on
+ * handlers take the one after, seeing by `sp` that this one is in use. */
+static struct wait *take_place(struct contention *wait, uintptr_t sp)
+{
+    struct wait *place = &wait->thread->waits.waits[wait->place];
+
+    wait->sp_before = load_relaxed(&place->sp);
+    compiler_barrier();
+    store_relaxed(&place->sp, sp);
+    compiler_barrier();
+    wait->thread->waits.n = wait->place + 1;
+    compiler_barrier();
+    return place;
+}
+
+static void leave_place(const struct contention *wait)
+{
+    compiler_barrier();
+    store_relaxed(&wait->thread->waits.waits[wait->place].sp, wait->sp_before);
+    compiler_barrier();
+    wait->thread->waits.n = wait->place;
 }
 
 /* ---- what the wrappers report ---- */
@@ -288,9 +319,8 @@ void contention_begin_at(struct contention *wait, enum wait_kind kind,
     drop_stale(thread, from->sp, now);
     if (thread->waits.n < WAITS_NESTED) {
         wait->place = thread->waits.n;
-        struct wait *shown = &thread->waits.waits[wait->place];
+        struct wait *shown = take_place(wait, from->sp);
         show(wait, shown, from);
-        thread->waits.n++;
         if (lock)
             wait->stack = take_early(thread, now);
         follow(wait, shown, lock);
@@ -305,10 +335,8 @@ static void end_shown(struct contention *wait, enum contention_result result, in
     if (wait->place >= WAITS_NESTED)
         return;
     unwind_to(thread, wait->place + 1, now);
-    if (thread->waits.n == wait->place + 1) {
-        thread->waits.n--;
-        forget(thread, &thread->waits.waits[wait->place], now, result);
-    }
+    forget(thread, &thread->waits.waits[wait->place], now, result);
+    leave_place(wait);
 }
 
 void contention_end_of(struct contention *wait, enum contention_result result)
@@ -318,6 +346,10 @@ void contention_end_of(struct contention *wait, enum contention_result result)
     const int64_t now = now_ns();
     struct event event = {.block_tag = wait->kind + 1u};
 
+    if (unlikely(thread_own_record() != wait->thread)) { /* begun before a handler forked */
+        errno = saved_errno;
+        return;
+    }
     end_shown(wait, result, now);
     event.mutex = weigh_mutex(wait->thread, wait->charge_ns);
     if (result != CONTENTION_FAILED)
@@ -613,7 +645,7 @@ void block_current(const struct profile_current *current)
     if (!load_relaxed(&block_rate))
         return;
     for (struct thread *t = thread_first(); t; t = t->next) {
-        if (load_relaxed(&t->pid) != pid || sys_tgkill(pid, load_relaxed(&t->tid), 0) < 0)
+        if (load_relaxed(&t->pid) != pid || sys_tgkill(pid, load_relaxed(&t->tid), 0) == -ESRCH)
             continue;
         for (size_t i = 0; i < WAITS_NESTED; i++)
             add_wait(current, t, &t->waits.waits[i]);

@@ -43,7 +43,8 @@ struct contention {
     int64_t charge_ns;   /* a condition's: for releasing its mutex */
     struct stack *stack; /* of a lock's waiter; NULL: not taken */
     struct thread *thread;
-    uint32_t place; /* in the thread's waits; WAITS_NESTED: none */
+    uintptr_t sp_before; /* what stood in its place */
+    uint32_t place;      /* in the thread's waits; WAITS_NESTED: none */
     enum wait_kind kind;
 };
 

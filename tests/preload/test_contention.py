@@ -72,10 +72,10 @@ class ReturnCodes(Contention):
 class Conservation(Contention):
     """At rate 1 ns both profiles add up to the same: the holders' share, the waiters' share, [wakeup]."""
 
-    def both(self, *args):
+    def both(self, *args, program="contended"):
         """Two contended locks in one bucket (1 of 700 runs) are counted and let holders off: one more try."""
         for _ in range(3):
-            run = self.assert_ok(preload("contended", *args, **EXACT))
+            run = self.assert_ok(preload(program, *args, **EXACT))
             mutex, block = run.profile("mutex"), run.profile("block")
             if not mutex.comment(r"dropped: \d+ two contended"):
                 return run, mutex, block
@@ -120,6 +120,13 @@ class Conservation(Contention):
         for function in ("reads_while_one_gives_up", "holds_while_one_gives_up",
                          "gives_it_up_for_good"):
             self.assert_close(mutex.count(function, "delay"), 20 * 10**6, 0.25, function)
+
+    def test_of_a_wait_during_which_a_handler_waits_at_each_instruction(self):
+        if os.uname().machine != "x86_64":
+            self.skipTest("only x86-64 has a trap flag that a program can set")
+        run, mutex, block = self.both("", program="handler_at_each_step")
+        self.assertEqual(run.text(), "1\n")
+        self.assert_conserved(mutex, block)
 
 
 class Sampled(Contention):
