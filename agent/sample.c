@@ -28,7 +28,7 @@ static inline __attribute__((always_inline)) void capture(struct sample *sample,
 {
     bool truncated;
     const size_t depth = load_relaxed(&depth_max), skip = sample->skip;
-    size_t n = stack_capture_from(sample->from, pcs, frames_to_take(sample), &truncated);
+    size_t n = stack_capture(pcs, frames_to_take(sample), &truncated);
 
     if (unlikely(skip)) {
         pcs += skip < n ? skip : n;
@@ -37,6 +37,19 @@ static inline __attribute__((always_inline)) void capture(struct sample *sample,
         n = n < depth ? n : depth;
     }
     sample->use(sample, stacktab_intern(pcs, n, truncated && n));
+}
+
+static NOINLINE void capture_and_remember(struct sample *sample, uintptr_t *pcs)
+{
+    struct unwind_memo *memo;
+    bool truncated;
+    const size_t n =
+        stack_capture_memo(sample->from, pcs, load_relaxed(&depth_max), &truncated, &memo);
+    struct stack *stack = stacktab_intern(pcs, n, truncated && n);
+
+    if (memo)
+        unwind_remember(memo, (uintptr_t)stack);
+    sample->use(sample, stack);
 }
 
 /* The buffer for the frames is the largest thing on the stack: two sizes of it. */
@@ -49,14 +62,24 @@ static NOINLINE void capture_shallow(void *arg)
 {
     uintptr_t pcs[SHALLOW_FRAMES];
 
-    capture(arg, pcs);
+    struct sample *sample = arg;
+
+    if (sample->from)
+        capture_and_remember(sample, pcs);
+    else
+        capture(sample, pcs);
 }
 
 static NOINLINE void capture_deep(void *arg)
 {
     uintptr_t pcs[DEEP_FRAMES];
 
-    capture(arg, pcs);
+    struct sample *sample = arg;
+
+    if (sample->from)
+        capture_and_remember(sample, pcs);
+    else
+        capture(sample, pcs);
 }
 
 bool sample_take(struct sample *sample)
@@ -71,9 +94,14 @@ bool sample_take(struct sample *sample)
         return false;
     }
     void (*work)(void *) = is_deep ? capture_deep : capture_shallow;
-    if (likely(stack_has_room(room)))
-        work(sample);
-    else if (!stack_call_on_scratch(work, sample))
+    if (likely(stack_has_room(room))) {
+        struct stack *known =
+            sample->from ? (struct stack *)unwind_recall(sample->from) : NULL;  // NOLINT
+        if (known)
+            sample->use(sample, known);
+        else
+            work(sample);
+    } else if (!stack_call_on_scratch(work, sample))
         is_taken = false;
     if (is_taken)
         thread_count_kept(sample->source);

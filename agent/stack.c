@@ -70,6 +70,17 @@ size_t stack_keep(uintptr_t *pcs, size_t n, size_t max, bool *ret_truncated)
     return kept;
 }
 
+size_t stack_capture_memo(const struct unwind_frame *from, uintptr_t *ret_pcs, size_t max,
+                          bool *ret_truncated, struct unwind_memo **ret_memo)
+{
+    *ret_memo = NULL;
+    const size_t n = likely(unwind_is_supported())
+                         ? unwind_walk_memo(from, ret_pcs, max + STACK_OWN_FRAMES, ret_memo)
+                         : stack_capture_by_libunwind(ret_pcs, max + STACK_OWN_FRAMES);
+
+    return stack_keep(ret_pcs, n, max, ret_truncated);
+}
+
 bool stack_is_nested(void)
 {
     enum { FRAMES_MAX = 256 };

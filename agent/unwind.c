@@ -119,6 +119,9 @@ struct walk {
     uintptr_t copy_low,
         copy_bytes;       /* which memory the stack is a copy of; 0 bytes: it is none */
     uintptr_t copy_shift; /* from there to the copy */
+    struct unwind_memo *memo;
+    uint32_t n_words;       /* in it; above UNWIND_WORDS_MAX: it cannot be kept */
+    uintptr_t bp_at, bx_at; /* where the present values were read; 0: they are the first ones */
 };
 
 /* ---- a miss: the object's tables ---- */
@@ -375,6 +378,38 @@ static uintptr_t slot_address(uintptr_t base, int slot)
     return base + (uintptr_t)(slot * (intptr_t)sizeof(uintptr_t));
 }
 
+/* ---- what decides a walk ---- */
+
+enum { UNWIND_NEEDS_BP = 1, UNWIND_NEEDS_BX = 2 };
+
+static void memo_word(struct walk *w, uintptr_t at, uintptr_t value)
+{
+    if (w->n_words < UNWIND_WORDS_MAX) {
+        store_relaxed(&w->memo->words[w->n_words].at, at);
+        store_relaxed(&w->memo->words[w->n_words].value, value);
+    }
+    w->n_words++;
+}
+
+static void memo_register(struct walk *w, uintptr_t at, uintptr_t value, uint32_t first)
+{
+    if (at)
+        memo_word(w, at, value);
+    else
+        store_relaxed(&w->memo->needs, load_relaxed(&w->memo->needs) | first);
+}
+
+/* Before the step: which registers it takes.  Rare kinds of frames are not remembered. */
+static void memo_step(struct walk *w, struct cfi_rule rule)
+{
+    if (rule.cfa == CFI_BP || (rule.flags & CFI_SAVED_AT_BP))
+        memo_register(w, w->bp_at, w->bp, UNWIND_NEEDS_BP);
+    if (rule.cfa == CFI_BX)
+        memo_register(w, w->bx_at, w->bx, UNWIND_NEEDS_BX);
+    if (rule.cfa != CFI_SP && rule.cfa != CFI_BP && rule.cfa != CFI_BX && rule.cfa != CFI_END)
+        w->n_words = UNWIND_WORDS_MAX + 1;
+}
+
 /* In GCC's epilogues of realigned frames rbp is the caller's already and the table does not say
  * so: what cannot be read keeps its value. */
 static void restore(struct walk *w, uintptr_t at, uintptr_t *ret_reg)
@@ -420,6 +455,29 @@ static inline bool step(struct walk *w)
     return is_done;
 }
 
+/* The same, noting what decides it. */
+static COLD bool step_noting(struct walk *w)
+{
+    const uintptr_t low = w->low, high = w->high;
+    const struct cfi_rule rule = rule_at(w);
+    const bool at_bp = rule.flags & CFI_SAVED_AT_BP;
+
+    memo_step(w, rule);
+    const uintptr_t bp = w->bp;
+    const bool is_done = step(w);
+    if (w->low != low || w->high != high)
+        w->n_words = UNWIND_WORDS_MAX + 1;
+    if (!is_done)
+        return false;
+    memo_word(w, w->sp - sizeof(uintptr_t), w->pc);
+    const uintptr_t base = at_bp ? bp : w->sp;
+    if (rule.flags & CFI_SAVED_BX)
+        w->bx_at = slot_address(base, rule.bx_offset);
+    if (rule.flags & CFI_SAVED_BP)
+        w->bp_at = slot_address(base, rule.bp_offset);
+    return true;
+}
+
 static inline __attribute__((always_inline)) size_t walk_on(struct walk *w, uintptr_t *ret_pcs,
                                                             size_t max)
 {
@@ -447,6 +505,101 @@ size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max)
     if (!enter_stack(&w, from.sp))
         return 0;
     return walk_on(&w, ret_pcs, max);
+}
+
+/* ---- walks that are remembered ---- */
+
+enum { N_MEMOS = 256 };
+
+static struct unwind_memo memos[N_MEMOS];
+
+static struct unwind_memo *memo_of(const struct unwind_frame *from)
+{
+    return &memos[((from->pc ^ from->sp >> 4) * 0x9e3779b97f4a7c15) >> 56];
+}
+
+/* The entry may change while it is read: only what lies in the known stack is looked at. */
+static inline bool is_unchanged(const struct unwind_memo *memo, uintptr_t low, uintptr_t high)
+{
+    const uint32_t n = load_relaxed(&memo->n_words);
+
+    for (uint32_t i = 0; i < n && i < UNWIND_WORDS_MAX; i++) {
+        const uintptr_t at = load_relaxed(&memo->words[i].at);
+        if (at < low || at > high - sizeof(uintptr_t) || at % sizeof(uintptr_t) != 0 ||
+            word_at(at) != load_relaxed(&memo->words[i].value))
+            return false;
+    }
+    return n != 0;
+}
+
+uintptr_t unwind_recall(const struct unwind_frame *from)
+{
+    const struct unwind_memo *memo = memo_of(from);
+    const uintptr_t low = thread_self.stack_low, high = thread_self.stack_high;
+    const uint32_t seq = load_acquire(&memo->seq); /* pairs with unwind_remember */
+
+    if (seq % 2 || load_relaxed(&memo->pc) != from->pc || load_relaxed(&memo->sp) != from->sp ||
+        load_relaxed(&memo->low) != low || load_relaxed(&memo->high) != high ||
+        load_relaxed(&memo->epoch) != modules_epoch())
+        return 0;
+    const uint32_t needs = load_relaxed(&memo->needs);
+    if ((needs & UNWIND_NEEDS_BP && load_relaxed(&memo->bp) != from->bp) ||
+        (needs & UNWIND_NEEDS_BX && load_relaxed(&memo->bx) != from->bx))
+        return 0;
+    const bool is_same = is_unchanged(memo, low, high);
+    const uintptr_t result = load_relaxed(&memo->result);
+    atomic_thread_fence(memory_order_acquire);
+    return is_same && load_relaxed(&memo->seq) == seq ? result : 0;
+}
+
+static struct unwind_memo *memo_begin(const struct unwind_frame *from)
+{
+    struct unwind_memo *memo = memo_of(from);
+    uint32_t seq = load_relaxed(&memo->seq);
+
+    if (seq % 2 || from->context || !cas_acq_rel(&memo->seq, &seq, seq + 1))
+        return NULL;
+    atomic_thread_fence(memory_order_release);
+    store_relaxed(&memo->n_words, 0);
+    store_relaxed(&memo->needs, 0);
+    store_relaxed(&memo->epoch, modules_epoch());
+    store_relaxed(&memo->pc, from->pc);
+    store_relaxed(&memo->sp, from->sp);
+    store_relaxed(&memo->bp, from->bp);
+    store_relaxed(&memo->bx, from->bx);
+    return memo;
+}
+
+size_t unwind_walk_memo(const struct unwind_frame *from, uintptr_t *ret_pcs, size_t max,
+                        struct unwind_memo **ret_memo)
+{
+    struct walk w = {
+        .pc = from->pc,
+        .sp = from->sp,
+        .bp = from->bp,
+        .bx = from->bx,
+        .is_exact = from->is_exact,
+        .epoch_bits = epoch_bits_of(modules_epoch()),
+    };
+    size_t n = 0;
+
+    *ret_memo = NULL;
+    if (!stack_is_own(from->sp) || !(w.memo = memo_begin(from)))
+        return unwind_walk(*from, ret_pcs, max);
+    *ret_memo = w.memo;
+    enter_stack(&w, from->sp);
+    store_relaxed(&w.memo->low, w.low);
+    store_relaxed(&w.memo->high, w.high);
+    while (n < max && step_noting(&w) && w.pc != 0 && w.pc != UINTPTR_MAX)
+        ret_pcs[n++] = w.pc + w.is_exact;
+    store_relaxed(&w.memo->n_words, w.n_words <= UNWIND_WORDS_MAX ? w.n_words : 0);
+    return n;
+}
+
+void unwind_remember(struct unwind_memo *memo, uintptr_t result)
+{
+    store_relaxed(&memo->result, result);
+    store_release(&memo->seq, load_relaxed(&memo->seq) + 1); /* pairs with unwind_recall */
 }
 
 /* What another thread's frames return to may be unloaded under our feet, so it counts as guessed. */
@@ -510,6 +663,25 @@ size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max)
     (void)ret_pcs;
     (void)max;
     return 0;
+}
+
+uintptr_t unwind_recall(const struct unwind_frame *from)
+{
+    (void)from;
+    return 0;
+}
+
+size_t unwind_walk_memo(const struct unwind_frame *from, uintptr_t *ret_pcs, size_t max,
+                        struct unwind_memo **ret_memo)
+{
+    *ret_memo = NULL;
+    return unwind_walk(*from, ret_pcs, max);
+}
+
+void unwind_remember(struct unwind_memo *memo, uintptr_t result)
+{
+    (void)memo;
+    (void)result;
 }
 
 size_t unwind_walk_copy(struct unwind_frame from, const struct unwind_copy *copy,

@@ -22,6 +22,8 @@
 #include <stdint.h>
 #include <ucontext.h>
 
+#include "base/atomic.h"
+
 /* Where a walk starts. */
 struct unwind_frame {
     uintptr_t pc, sp, bp, bx;
@@ -37,6 +39,34 @@ bool unwind_is_supported(void);
  * of either: it may be a function's first, or follow a call.  Ends after `max`, at the outermost frame, or where it cannot go
  * on.  With the guard up (thread.h). */
 size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max);
+
+/* A walk that is remembered, by what decided it: where it began, and the words of the stack that it read on its way.  While
+ * they are what they were, so is the walk.  Eight frames are compared in 10 ns instead of walked in 60.
+ *
+ * The table is the process's; sp tells threads apart.  A writer holds its entry by an odd `seq`, readers look twice; one that
+ * never comes back (siglongjmp, fork) costs the entry. */
+enum { UNWIND_WORDS_MAX = 48 };
+
+struct unwind_memo {
+    _Atomic uint32_t seq;
+    _Atomic uint32_t n_words; /* 0: nothing is remembered */
+    _Atomic uint32_t epoch;   /* of the modules */
+    _Atomic uint32_t needs;   /* of the registers at the beginning: UNWIND_NEEDS_BP, _BX */
+    _Atomic uintptr_t pc, sp, bp, bx;
+    _Atomic uintptr_t low, high; /* what was known of the stack */
+    _Atomic uintptr_t result;    /* what the caller made of it */
+    struct {
+        _Atomic uintptr_t at, value;
+    } words[UNWIND_WORDS_MAX];
+};
+
+/* What was made of this very walk before; 0: it has to be done. */
+uintptr_t unwind_recall(const struct unwind_frame *from);
+
+/* Does it and keeps it in mind: unwind_remember() must follow.  *ret_memo NULL: it cannot be kept. */
+size_t unwind_walk_memo(const struct unwind_frame *from, uintptr_t *ret_pcs, size_t max,
+                        struct unwind_memo **ret_memo);
+void unwind_remember(struct unwind_memo *memo, uintptr_t result);
 
 /* The same on a copy of a stack: of another thread's, which stood at `from` when it was made. */
 struct unwind_copy {

@@ -63,6 +63,7 @@ class Ways(harness.PreloadTest):
             "pidfd": {"keeps_socket": 1, "keeps_pidfd_copy": 1},
             "vfork": {"keeps_socket": 20},
             "directories": {"keeps_socket": 1},
+            "callers": {"keeps_left": 100, "keeps_right": 100, "keeps_growing": 100},
             "nothing": {},
         }
         for name, expected in cases.items():

@@ -346,6 +346,43 @@ static void way_ghost(const char *unused)
     check(syscall(SYS_socket, AF_UNIX, SOCK_STREAM, 0) >= 0, "SYS_socket");
 }
 
+/* The same call at the same depth, from callers that differ in one return address, or in the size of a frame. */
+NAMED void opens_for_others(void)
+{
+    check(socket(AF_UNIX, SOCK_STREAM, 0) >= 0, "socket");
+}
+
+NAMED void keeps_left(void)
+{
+    opens_for_others();
+    KEEP(n_streams);
+}
+
+NAMED void keeps_right(void)
+{
+    opens_for_others();
+    KEEP(n_streams);
+}
+
+NAMED void keeps_growing(size_t size)
+{
+    char *room = __builtin_alloca(size);
+
+    KEEP(room);
+    opens_for_others();
+    KEEP(room);
+}
+
+static void way_callers(const char *unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < 100; i++) {
+        keeps_left();
+        keeps_right();
+        keeps_growing(opaque(16 * (i % 7)));
+    }
+}
+
 static void way_nothing(const char *unused)
 {
     (void)unused;
@@ -542,11 +579,11 @@ static const struct {
     const char *name;
     void (*go)(const char *arg);
 } ways[] = {
-    WAY(plain),       WAY(fclose),    WAY(freopen),     WAY(dup2),        WAY(fcntl),
-    WAY(close_range), WAY(closefrom), WAY(syscall),     WAY(rights),      WAY(pidfd),
-    WAY(failures),    WAY(fork),      WAY(vfork),       WAY(untracked),   WAY(ghost),
-    WAY(nothing),     WAY(labels),    WAY(race),        WAY(stream_race), WAY(streams),
-    WAY(reopened),    WAY(fcloseall), WAY(directories),
+    WAY(plain),       WAY(fclose),    WAY(freopen),   WAY(dup2),        WAY(fcntl),
+    WAY(close_range), WAY(closefrom), WAY(syscall),   WAY(rights),      WAY(pidfd),
+    WAY(failures),    WAY(fork),      WAY(vfork),     WAY(untracked),   WAY(ghost),
+    WAY(nothing),     WAY(labels),    WAY(race),      WAY(stream_race), WAY(streams),
+    WAY(callers),     WAY(reopened),  WAY(fcloseall), WAY(directories),
 };
 
 int main(int argc, char **argv)
