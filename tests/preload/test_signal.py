@@ -114,6 +114,14 @@ class Owner(harness.PreloadTest):
             runs = harness.compare_bare(self, "usr2_owner", how)
             self.assertEqual({file.number for file in runs["out"].files()}, {1}, f"{how}: only the snapshot at exit")
 
+    def test_that_collects_it_gets_every_one_also_beside_the_agents_thread(self):
+        harness.compare_bare(self, "usr2_owner", "sent")
+        expected = harness.bare("usr2_owner", "sent")
+        self.assertEqual(expected.text(), "waited for 1, read 1\n")
+        run = preload("usr2_owner", "sent", CPROF_INTERVAL="5ms", CPROF_KEEP=1)
+        self.assert_same(expected, run)
+        self.assertEqual(len({file.number for file in run.files()}), 1, "no snapshot was asked for")
+
     def test_that_ignores_the_signal_from_the_start_keeps_ignoring_it(self):
         for what in ("query", "raise"):
             runs = harness.compare_bare(self, "usr2_owner", what, preexec=ignore_usr2)

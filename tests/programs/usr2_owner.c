@@ -1,4 +1,6 @@
 /* Programs that use SIGUSR2 themselves, by argv[1]; prints what they see. */
+#include <sys/signalfd.h>
+
 #include "victim.h"
 
 static volatile sig_atomic_t n_mine;
@@ -64,6 +66,25 @@ int main(int argc, char **argv)
         int got = 0;
         sigwait(&set, &got);
         printf("waited for %d\n", got == SIGUSR2);
+    } else if (!strcmp(what, "sent")) { /* to the process, by another one */
+        sigset_t set;
+        int got = 0;
+        sigemptyset(&set);
+        sigaddset(&set, SIGUSR2);
+        sigprocmask(SIG_BLOCK, &set, NULL);
+        for (int i = 0; i < 50; i++) {
+            const pid_t pid = fork();
+            if (pid == 0) {
+                kill(getppid(), SIGUSR2);
+                _exit(0);
+            }
+            check(!sigwait(&set, &got) && waitpid(pid, NULL, 0) == pid, "sigwait");
+        }
+        struct signalfd_siginfo info;
+        const int fd = signalfd(-1, &set, SFD_CLOEXEC);
+        kill(getpid(), SIGUSR2);
+        check(read(fd, &info, sizeof info) == sizeof info, "signalfd");
+        printf("waited for %d, read %d\n", got == SIGUSR2, info.ssi_signo == SIGUSR2);
     } else if (!strcmp(what, "raise")) {
         raise(SIGUSR2);
         puts("went on");

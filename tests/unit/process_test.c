@@ -1,7 +1,9 @@
 #include "agent/process.h"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "tests/unit/help.h"
@@ -106,4 +108,66 @@ TEST_ALONE(threads_that_ask_first_at_once_agree)
 {
     process_init();
     in_threads(8, ask);
+}
+
+/* What a child finds whose parent was started with `environment`. */
+static bool finds_preload(const char *environment)
+{
+    static char sleep_name[] = "sleep", seconds[] = "20";
+    char *const arguments[] = {sleep_name, seconds, NULL};
+    char *const variables[] = {(char *)(uintptr_t)environment, NULL};
+    int ends[2], status;
+
+    CHECK_INT(pipe(ends), 0, "pipe");
+    const pid_t parent = fork();
+    if (parent == 0) {
+        /* The child asks once its parent has become a program with that environment. */
+        const pid_t asked = getpid();
+        if (fork() == 0) {
+            char byte = 0;
+            close(ends[1]);
+            if (read(ends[0], &byte, 1) != 0) /* exec closes the other end */
+                _exit(9);
+            status = getppid() == asked && process_has_preloaded_parent();
+            kill(asked, status ? SIGUSR1 : SIGUSR2);
+            _exit(0);
+        }
+        fcntl(ends[1], F_SETFD, FD_CLOEXEC);
+        execve("/bin/sleep", arguments, variables);
+        _exit(8);
+    }
+    close(ends[0]);
+    close(ends[1]);
+    waitpid(parent, &status, 0);
+    CHECK(WIFSIGNALED(status));
+    return WTERMSIG(status) == SIGUSR1;
+}
+
+TEST_ALONE(a_parent_with_the_library_is_known)
+{
+    static char large[100000];
+
+    memset(large, 'x', sizeof large - 1);
+    memcpy(large, "A=", 2);
+    CHECK_INT(finds_preload("LD_PRELOAD=/usr/lib/libcprof.so"), true, "alone");
+    CHECK_INT(finds_preload("LD_PRELOAD=liblib.so:/a/lilibcprof-12.so"), true, "a link");
+    CHECK_INT(finds_preload("LD_PRELOAD=libcpro.so"), false, "another library");
+    CHECK_INT(finds_preload("XLD_PRELOAD=libcprof.so"), false, "another variable");
+    CHECK_INT(finds_preload("A=LD_PRELOAD=libcprof.so"), false, "inside a value");
+    CHECK_INT(finds_preload(large), false, "a large one");
+}
+
+TEST_ALONE(the_age_counts_from_the_fork)
+{
+    process_init();
+    const pid_t child = fork();
+    if (child == 0) {
+        const uint64_t before = process_age_ns();
+        usleep(300000);
+        const uint64_t after = process_age_ns();
+        _exit(before < 250000000 && after - before >= 280000000 && after < 2000000000 ? 0 : 1);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    CHECK_INT(status, 0, "the child's age");
 }
