@@ -160,24 +160,24 @@ EXPORT const char *__asan_default_options(void)
     return "verify_asan_link_order=0";
 }
 
+/* There where a sanitizer is; the loader leaves the others NULL.  dlsym() would make an error text of every miss,
+ * with the program's malloc. */
+#define WEAK_MARK(name) extern const char name[] __attribute__((weak));
+WEAK_MARK(__asan_init)
+WEAK_MARK(__tsan_init)
+WEAK_MARK(__lsan_init)
+WEAK_MARK(__msan_init)
+WEAK_MARK(__hwasan_init)
+
 /* A sanitizer has hooks and tables of its own for all that we wrap: NULL, or which one is there. */
 static const char *find_sanitizer(void)
 {
-    static const char *const marks[][2] = {
-        {"__asan_init",   "AddressSanitizer"  },
-        {"__tsan_init",   "ThreadSanitizer"   },
-        {"__lsan_init",   "LeakSanitizer"     },
-        {"__msan_init",   "MemorySanitizer"   },
-        {"__hwasan_init", "HWAddressSanitizer"},
-    };
-    const char *found = NULL;
-
-    for (size_t i = 0; i < COUNT_OF(marks) && !found; i++)
-        if (dlsym(RTLD_DEFAULT, marks[i][0]))
-            found = marks[i][1];
-    dlerror();  // NOLINT(concurrency-mt-unsafe): the program must not find our miss
-    dlerror();  // NOLINT(concurrency-mt-unsafe)
-    return found;
+    return (uintptr_t)__asan_init     ? "AddressSanitizer"
+           : (uintptr_t)__tsan_init   ? "ThreadSanitizer"
+           : (uintptr_t)__lsan_init   ? "LeakSanitizer"
+           : (uintptr_t)__msan_init   ? "MemorySanitizer"
+           : (uintptr_t)__hwasan_init ? "HWAddressSanitizer"
+                                      : NULL;
 }
 
 static void check_sanitizer(void)
