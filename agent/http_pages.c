@@ -19,6 +19,7 @@
 #include "base/version.h"
 
 /* The files as they are (paths from the top of the tree). */
+/* NOLINTBEGIN(bugprone-macro-parentheses): a name that is declared */
 #define INCLUDE_FILE(name, path) \
     __asm__(".section .rodata\n" \
             ".local " #name "\n.type " #name ", %object\n" #name ":\n" \
@@ -26,6 +27,7 @@
             ".size " #name ", . - " #name "\n" \
             ".previous\n"); \
     extern const char name[] __attribute__((visibility("hidden")))
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 INCLUDE_FILE(page_css, "agent/page.css");
 INCLUDE_FILE(flame_js, "agent/flame.js");

@@ -62,7 +62,7 @@ static ptrdiff_t decode(char *to, const char *from, size_t n, bool plus_is_space
         if (c == '%') {
             if (n - i < 3 || hex_digit(from[i + 1]) < 0 || hex_digit(from[i + 2]) < 0)
                 return -EINVAL;
-            c = (char)(hex_digit(from[i + 1]) << 4 | hex_digit(from[i + 2]));
+            c = (char)(hex_digit(from[i + 1]) * 16 + hex_digit(from[i + 2]));
             i += 2;
         } else if (c == '+' && plus_is_space) {
             c = ' ';
