@@ -11,8 +11,8 @@
 #include "agent/stack.h"
 #include "base/arena.h"
 #include "base/compiler.h"
+#include "base/file.h"
 #include "base/log.h"
-#include "base/sys.h"
 #include "base/text.h"
 
 /* ---- values ---- */
@@ -471,36 +471,11 @@ static void read_lines(struct reading *reading, const char *at)
     }
 }
 
-/* A terminal or a pipe would have us wait, or take what the program wants to read.  What a folder is
- * read() says. */
-static bool is_file(int fd)
-{
-    struct stat st, null;
-
-    if (sys_fstat(fd, &st) < 0)
-        return false;
-    if (S_ISCHR(st.st_mode))
-        return sys_stat("/dev/null", &null) == 0 && st.st_rdev == null.st_rdev;
-    return S_ISREG(st.st_mode) || S_ISDIR(st.st_mode);
-}
-
-/* Bytes, or -errno; -EINVAL: not a regular file. */
-static ssize_t read_whole(const char *path, char *data, size_t size)
-{
-    const int fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
-
-    if (fd < 0)
-        return fd;
-    const ssize_t n = is_file(fd) ? sys_read(fd, data, size) : -EINVAL;
-    sys_close(fd);
-    return n;
-}
-
 static void read_file(struct reading *reading, const char *path)
 {
     enum { FILE_BYTES_MAX = 64 << 10 };
     char *data = arena_map(FILE_BYTES_MAX);
-    const ssize_t n = data ? read_whole(path, data, FILE_BYTES_MAX - 1) : -ENOMEM;
+    const ssize_t n = data ? file_read_regular(path, data, FILE_BYTES_MAX) : -ENOMEM;
 
     if (n < 0)
         complain(reading, "CPROF_CONFIG=%s: %s; the file is ignored", path,

@@ -2,7 +2,6 @@
 #include "agent/contention.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/syscall.h>
 
 #include "agent/process.h"
@@ -11,6 +10,7 @@
 #include "agent/stack.h"
 #include "agent/thread.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/sys.h"
 #include "base/text.h"
 
@@ -597,18 +597,13 @@ enum { SYS_FUTEX_WAITV = 449 };
 static bool is_left_behind(int tid, uintptr_t sp)
 {
     uint64_t number, at;
-    char buffer[256];
-    struct text path;
+    char path[64], buffer[256];
+    struct text text;
 
-    text_init(&path, buffer, sizeof buffer);
-    text_addf(&path, "/proc/self/task/%d/syscall", tid);
-    const int fd =
-        tid == sys_gettid() ? -1 : sys_openat(AT_FDCWD, buffer, O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
+    text_init(&text, path, sizeof path);
+    text_addf(&text, "/proc/self/task/%d/syscall", tid);
+    if (tid == sys_gettid() || file_read_proc(path, buffer, sizeof buffer) < 0)
         return false;
-    const ssize_t n = sys_read(fd, buffer, sizeof buffer - 1);
-    sys_close(fd);
-    buffer[n > 0 ? n : 0] = '\0';
     if (!parse_syscall(buffer, &number, &at))
         return text_starts_with(buffer, "running");
     return at + (number == SYS_futex || number == SYS_FUTEX_WAITV ? 0 : SIGNAL_FRAME_BYTES) >

@@ -12,6 +12,7 @@
 #include "agent/process.h"
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "base/text.h"
@@ -47,7 +48,7 @@ static struct connection connections[CONNECTIONS_MAX];
 static struct http_state state;
 static struct http_address address;
 static struct http_fd listener = {.fd = -1};
-static char token[TOKEN_BYTES];
+static char token[TOKEN_BYTES + 1];
 
 static void on_listener(struct agent_work *work, int ready);
 static void on_listener_forked(struct agent_work *work);
@@ -494,17 +495,12 @@ static void complain(const char *setting, const char *value, int err, const char
 /* One line of text, without what surrounds it. */
 static int read_token(const char *path)
 {
-    const int fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
+    const ssize_t n = file_read_regular(path, token, sizeof token);
 
-    if (fd < 0)
-        return fd;
-    ssize_t n = sys_read(fd, token, sizeof token);
-    sys_close(fd);
     if (n < 0)
         return (int)n;
-    if (n == sizeof token)
+    if (n == TOKEN_BYTES)
         return -E2BIG;
-    token[n] = '\0';
     token[strcspn(token, "\r\n")] = '\0';
     return *token ? 0 : -EINVAL;
 }

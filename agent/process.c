@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/sys.h"
 #include "base/text.h"
 
@@ -112,12 +113,7 @@ static uint64_t start_ticks(void)
     char line[1024];
     uint64_t ticks = 0;
 
-    const int fd = sys_openat(AT_FDCWD, "/proc/self/stat", O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return 0;
-    const ssize_t n = sys_read(fd, line, sizeof line - 1);
-    sys_close(fd);
-    line[n > 0 ? n : 0] = '\0';
+    file_read_proc("/proc/self/stat", line, sizeof line);
     const char *at = strrchr(line, ')');
     for (int i = AFTER_NAME; at && i < FIELD; i++)
         at = strchr(at + 1, ' ');

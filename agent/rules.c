@@ -8,7 +8,7 @@
 
 #include "base/arena.h"
 #include "base/compiler.h"
-#include "base/sys.h"
+#include "base/file.h"
 #include "base/text.h"
 
 /* One line of the file, which is read from left to right. */
@@ -498,35 +498,6 @@ void rules_parse(struct rules *rules, const char *file, const char *text, size_t
     check_profiles(&reader, n_before);
 }
 
-/* A pipe or a terminal would have us wait.  What a folder is read() says. */
-static bool is_file(int fd)
-{
-    struct stat st, null;
-
-    if (sys_fstat(fd, &st) < 0)
-        return false;
-    if (S_ISCHR(st.st_mode))
-        return sys_stat("/dev/null", &null) == 0 && st.st_rdev == null.st_rdev;
-    return S_ISREG(st.st_mode) || S_ISDIR(st.st_mode);
-}
-
-/* All of it.  Bytes, or -errno; -EINVAL: not a regular file. */
-static ssize_t read_whole(const char *path, char *data, size_t capacity)
-{
-    const int fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
-    size_t size = 0;
-
-    if (fd < 0)
-        return fd;
-    ssize_t n = is_file(fd) ? 1 : -EINVAL;
-    while (n > 0 && size < capacity) {
-        n = sys_read(fd, data + size, capacity - size);
-        size += n > 0 ? (size_t)n : 0;
-    }
-    sys_close(fd);
-    return n < 0 ? n : (ssize_t)size;
-}
-
 static void complain_file(struct rules *rules, const char *path, const char *why)
 {
     char buffer[PATH_MAX + 128];
@@ -540,10 +511,11 @@ static void complain_file(struct rules *rules, const char *path, const char *why
 
 static void read_file(struct rules *rules, const char *path)
 {
+    enum { FILE_BYTES = RULES_FILE_BYTES_MAX + 1 };
     const char *name = copy(path);
-    char *data = arena_map_job(RULES_FILE_BYTES_MAX);
+    char *data = arena_map_job(FILE_BYTES);
     const ssize_t n =
-        name && data ? read_whole(path, data, RULES_FILE_BYTES_MAX) : -(ssize_t)ENOMEM;
+        name && data ? file_read_regular(path, data, FILE_BYTES) : -(ssize_t)ENOMEM;
 
     if (n < 0)
         complain_file(rules, path, n == -EINVAL ? "not a regular file" : text_errno((int)-n));
@@ -552,7 +524,7 @@ static void read_file(struct rules *rules, const char *path)
     else
         rules_parse(rules, name, data, (size_t)n);
     if (data)
-        arena_unmap(data, RULES_FILE_BYTES_MAX);
+        arena_unmap(data, FILE_BYTES);
 }
 
 void rules_read(struct rules *rules, const char *paths)

@@ -16,7 +16,7 @@
 #include "agent/thread.h"
 #include "base/arena.h"
 #include "base/clock.h"
-#include "base/sys.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "base/version.h"
 
@@ -113,12 +113,8 @@ static const char *read_thread_name(struct job *job, int tid)
 
     text_init(&text, path, sizeof path);
     text_addf(&text, "/proc/self/task/%d/comm", tid);
-    const int fd = name ? sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0) : -1;
-    if (fd < 0)
+    if (!name || file_read_proc(path, name, NAME_BYTES) < 0)
         return NULL;
-    const ssize_t n = sys_read(fd, name, NAME_BYTES - 1);
-    sys_close(fd);
-    name[n > 0 ? n : 0] = '\0';
     name[strcspn(name, "\n")] = '\0';
     return *name ? name : NULL;
 }
@@ -627,14 +623,9 @@ __attribute__((format(printf, 2, 3))) static void add_commentf(struct job *job,
 static uint64_t read_rss_bytes(void)
 {
     char buffer[128];
-    const int fd = sys_openat(AT_FDCWD, "/proc/self/statm", O_RDONLY | O_CLOEXEC, 0);
     uint64_t pages = 0;
 
-    if (fd < 0)
-        return 0;
-    const ssize_t n = sys_read(fd, buffer, sizeof buffer - 1);
-    sys_close(fd);
-    buffer[n > 0 ? n : 0] = '\0';
+    file_read_proc("/proc/self/statm", buffer, sizeof buffer);
     const char *at = buffer + strcspn(buffer, " ");
     at += *at == ' ';
     return text_parse_u64(&at, &pages) == 0 ? pages * 4096 : 0;
