@@ -162,12 +162,11 @@ EXPORT const char *__asan_default_options(void)
 
 /* There where a sanitizer is; the loader leaves the others NULL.  dlsym() would make an error text of every miss,
  * with the program's malloc. */
-#define WEAK_MARK(name) extern const char name[] __attribute__((weak));
-WEAK_MARK(__asan_init)
-WEAK_MARK(__tsan_init)
-WEAK_MARK(__lsan_init)
-WEAK_MARK(__msan_init)
-WEAK_MARK(__hwasan_init)
+extern const char __asan_init[] __attribute__((weak));
+extern const char __tsan_init[] __attribute__((weak));
+extern const char __lsan_init[] __attribute__((weak));
+extern const char __msan_init[] __attribute__((weak));
+extern const char __hwasan_init[] __attribute__((weak));
 
 /* A sanitizer has hooks and tables of its own for all that we wrap: NULL, or which one is there. */
 static const char *find_sanitizer(void)
