@@ -23,6 +23,7 @@
 #include "agent/threadcreate.h"
 #include "agent/trigger.h"
 #include "base/arena.h"
+#include "base/bypass.h"
 #include "base/log.h"
 #include "base/real.h"
 #include "base/text.h"
@@ -129,6 +130,7 @@ uint32_t agent_start_profiles(uint32_t which)
     if (!is_ready)
         return 0;
     is_active = true;
+    bypass_end();
     return set_profiles(load_relaxed(&on) | which);
 }
 
@@ -247,6 +249,8 @@ static void start(const char *const *environment)
     http_init(&config);
     is_active = !config.is_off;
     is_ready = true;
+    if (config.is_off)
+        bypass_begin();
     agent_thread_start();
 }
 

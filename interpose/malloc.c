@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "agent/heap.h"
+#include "base/bypass.h"
 #include "base/compiler.h"
 #include "base/real.h"
 
@@ -237,3 +238,7 @@ EXPORT size_t malloc_usable_size(void *p)
 {
     return unlikely(real_is_early(p)) ? real_early_size(p) : real.malloc_usable_size(p);
 }
+
+BYPASS(malloc);
+BYPASS(calloc);
+BYPASS(free);

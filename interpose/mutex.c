@@ -10,6 +10,7 @@
 
 #include "agent/contention.h"
 #include "agent/lockwords.h"
+#include "base/bypass.h"
 #include "base/compiler.h"
 #include "base/real.h"
 
@@ -137,3 +138,6 @@ EXPORT int mtx_unlock(mtx_t *mutex)
 /* Names that glibc has for its own libraries. */
 SAME_AS(pthread_mutex_lock) __typeof__(pthread_mutex_lock) __pthread_mutex_lock;
 SAME_AS(pthread_mutex_unlock) __typeof__(pthread_mutex_unlock) __pthread_mutex_unlock;
+
+BYPASS(pthread_mutex_lock);
+BYPASS(pthread_mutex_unlock);

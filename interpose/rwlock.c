@@ -7,6 +7,7 @@
 
 #include "agent/contention.h"
 #include "agent/lockwords.h"
+#include "base/bypass.h"
 #include "base/compiler.h"
 #include "base/real.h"
 
@@ -110,3 +111,7 @@ EXPORT int pthread_rwlock_unlock(pthread_rwlock_t *rwlock)
 SAME_AS(pthread_rwlock_rdlock) __typeof__(pthread_rwlock_rdlock) __pthread_rwlock_rdlock;
 SAME_AS(pthread_rwlock_wrlock) __typeof__(pthread_rwlock_wrlock) __pthread_rwlock_wrlock;
 SAME_AS(pthread_rwlock_unlock) __typeof__(pthread_rwlock_unlock) __pthread_rwlock_unlock;
+
+BYPASS(pthread_rwlock_rdlock);
+BYPASS(pthread_rwlock_wrlock);
+BYPASS(pthread_rwlock_unlock);
