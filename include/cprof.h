@@ -91,26 +91,43 @@ void cprof_profile_remove(cprof_profile *profile, const void *value) __attribute
 int cprof_profile_write(const cprof_profile *profile, int fd, int debug) __attribute__((weak));
 
 #ifndef CPROF_AGENT
-#define cprof_active()                (cprof_active ? cprof_active() : 0)
-#define cprof_snapshot()              (cprof_snapshot ? cprof_snapshot() : ENOSYS)
-#define cprof_set_block_rate(rate_ns) (cprof_set_block_rate ? cprof_set_block_rate(rate_ns) : 0)
-#define cprof_set_mutex_rate(rate_ns) (cprof_set_mutex_rate ? cprof_set_mutex_rate(rate_ns) : 0)
-#define cprof_set_mutex_fraction(n)   (cprof_set_mutex_fraction ? cprof_set_mutex_fraction(n) : 0)
-#define cprof_set_heap_rate(rate)     (cprof_set_heap_rate ? cprof_set_heap_rate(rate) : 0)
+/* Where the function is; NULL without the agent.  Read from the GOT: any other reference of a program that is not
+ * position independent is settled by the linker, which knows no agent, as 0 for ever. */
+#if defined(__x86_64__) && defined(__LP64__)
+#define CPROF_AT(function) \
+    (__extension__({ \
+        __typeof__(&function) cprof_at_; \
+        __asm__(".weak " #function "\n\t" \
+                "{movq " #function "@GOTPCREL(%%rip), %0|" \
+                "mov %0, QWORD PTR " #function "@GOTPCREL[rip]}" \
+                : "=r"(cprof_at_)); \
+        cprof_at_; \
+    }))
+#else
+#define CPROF_AT(function) (function)
+#endif
+/* CPROF_CALL(function, what it is without the agent, (arguments)) */
+#define CPROF_CALL(function, otherwise, arguments) \
+    (CPROF_AT(function) ? CPROF_AT(function) arguments : otherwise)
+
+#define cprof_active()                CPROF_CALL(cprof_active, 0, ())
+#define cprof_snapshot()              CPROF_CALL(cprof_snapshot, ENOSYS, ())
+#define cprof_set_block_rate(rate_ns) CPROF_CALL(cprof_set_block_rate, 0, (rate_ns))
+#define cprof_set_mutex_rate(rate_ns) CPROF_CALL(cprof_set_mutex_rate, 0, (rate_ns))
+#define cprof_set_mutex_fraction(n)   CPROF_CALL(cprof_set_mutex_fraction, 0, (n))
+#define cprof_set_heap_rate(rate)     CPROF_CALL(cprof_set_heap_rate, 0, (rate))
 #define cprof_profile_new(name) \
-    (cprof_profile_new ? cprof_profile_new(name) : (errno = ENOSYS, (cprof_profile *)0))
-#define cprof_profile_lookup(name) \
-    (cprof_profile_lookup ? cprof_profile_lookup(name) : (cprof_profile *)0)
-#define cprof_profiles(callback, arg) (cprof_profiles ? cprof_profiles(callback, arg) : (void)0)
-#define cprof_profile_name(profile)   (cprof_profile_name ? cprof_profile_name(profile) : "")
-#define cprof_profile_count(profile) \
-    (cprof_profile_count ? cprof_profile_count(profile) : (size_t)0)
+    CPROF_CALL(cprof_profile_new, (errno = ENOSYS, (cprof_profile *)0), (name))
+#define cprof_profile_lookup(name)    CPROF_CALL(cprof_profile_lookup, (cprof_profile *)0, (name))
+#define cprof_profiles(callback, arg) CPROF_CALL(cprof_profiles, (void)0, (callback, arg))
+#define cprof_profile_name(profile)   CPROF_CALL(cprof_profile_name, "", (profile))
+#define cprof_profile_count(profile)  CPROF_CALL(cprof_profile_count, (size_t)0, (profile))
 #define cprof_profile_add(profile, value, skip) \
-    (cprof_profile_add ? cprof_profile_add(profile, value, skip) : 0)
+    CPROF_CALL(cprof_profile_add, 0, (profile, value, skip))
 #define cprof_profile_remove(profile, value) \
-    (cprof_profile_remove ? cprof_profile_remove(profile, value) : (void)0)
+    CPROF_CALL(cprof_profile_remove, (void)0, (profile, value))
 #define cprof_profile_write(profile, fd, debug) \
-    (cprof_profile_write ? cprof_profile_write(profile, fd, debug) : ENOSYS)
+    CPROF_CALL(cprof_profile_write, ENOSYS, (profile, fd, debug))
 #endif
 
 #ifdef __cplusplus

@@ -307,6 +307,23 @@ class Documents(PreloadTest):
         self.assertEqual(set(re.findall(r"\b(cprof_\w+)\(", manual)), exported)
         self.assertEqual(set(re.findall(r"\b(cprof_\w+)[,\s]", manual.partition(".SH SYNOPSIS")[0])), exported)
 
+    def test_it_works_however_the_program_is_compiled_and_linked(self):
+        source = harness.temporary_directory() / "counts.c"
+        source.write_text("""
+            #include <cprof.h>
+            int main(void)
+            {
+                cprof_profile *p = cprof_profile_new("p");
+                return cprof_profile_add(p, &p, 0) == 0 && cprof_active() ? (int)cprof_profile_count(p) + 40 : 3;
+            }""")
+        for flags in ("-O2 -fPIE -pie", "-O0 -fno-pie -no-pie", "-O2 -fno-pie -no-pie", "-O2 -fno-pie -no-pie -flto",
+                      "-O2 -fno-plt -fno-pie -no-pie", "-O2 -masm=intel", "-O2 -static"):
+            program = source.with_suffix("")
+            subprocess.run(["cc", "-Wall", "-Wextra", "-Werror", "-pedantic", *flags.split(), f"-I{harness.ROOT}/include",
+                            "-o", program, source], check=True, timeout=60)
+            self.assertEqual(harness.bare([program]).status, 3, flags)
+            self.assertEqual(preload([program]).status, 3 if "static" in flags else 41, flags)
+
     def test_the_examples_of_the_tutorial_work(self):
         text = (harness.ROOT / "docs/api.md").read_text()
         examples = [block for block in re.findall(r"```c\n(.*?)```", text, re.S) if "{" in block] + [self.MAIN]
