@@ -9,7 +9,9 @@
 #include <elf.h>
 #include <errno.h>
 #include <link.h>
+#include <linux/futex.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "agent/modules.h"
 #include "agent/stack.h"
@@ -169,6 +171,57 @@ static bool holds(const struct loaded *object, uintptr_t address)
     return segment_at(object, PT_LOAD, address) != NULL;
 }
 
+/* The part that the loader closes when the object is relocated, as it rounds it.  False: none. */
+static bool find_relro(const struct loaded *object, uintptr_t *ret_start, uintptr_t *ret_limit)
+{
+    const uintptr_t mask = ~(uintptr_t)(PAGE_BYTES - 1);
+
+    for (size_t i = 0; i < object->n_segments; i++) {
+        const ElfW(Phdr) *segment = &object->segments[i];
+        if (segment->p_type != PT_GNU_RELRO)
+            continue;
+        *ret_start = (object->bias + segment->p_vaddr) & mask;
+        *ret_limit = (object->bias + segment->p_vaddr + segment->p_memsz) & mask;
+        return *ret_start < *ret_limit;
+    }
+    return false;
+}
+
+/* ---- objects that another thread's dlopen() is still busy with ----
+ *
+ * They are listed before they are relocated.  Until then nothing may be written into them, closed, or called. */
+
+/* Asks the kernel to add 0 to the word there, in one step. */
+static bool is_writable(uintptr_t address)
+{
+    enum { ADD_NOTHING = FUTEX_OP(FUTEX_OP_ADD, 0, FUTEX_OP_CMP_LT, 0) };
+    uint32_t nobody = 0;
+
+    return SYS_CALL(SYS_futex, &nobody, FUTEX_WAKE_OP | FUTEX_PRIVATE_FLAG, 0, 0, address,
+                    ADD_NOTHING) >= 0;
+}
+
+/* The loader fills the slots of the PLT last, in their order: before that the last one holds an address without the bias. */
+static bool is_last_slot_raw(const struct loaded *object)
+{
+    for (size_t i = object->n_slots; i-- > 0;) {
+        const ElfW(Rela) *slot = &object->slots[i];
+        if (ELF64_R_TYPE(slot->r_info) != R_X86_64_JUMP_SLOT)
+            continue;
+        const uintptr_t value =
+            load_acquire((_Atomic uintptr_t *)(object->bias + slot->r_offset));  // NOLINT
+        return value && !holds(object, value) && holds(object, object->bias + value);
+    }
+    return false;
+}
+
+static bool is_being_loaded(const struct loaded *object)
+{
+    uintptr_t start, limit;
+
+    return find_relro(object, &start, &limit) ? is_writable(start) : is_last_slot_raw(object);
+}
+
 /* ---- symbols and their versions ---- */
 
 typedef bool match(const struct loaded *object, uint32_t symbol, const char *version);
@@ -322,7 +375,7 @@ static int look_up_in(struct dl_phdr_info *info, size_t size, void *arg)
     if (!read_object(info, &object))
         return 0;
     const uint32_t symbol = find_symbol(&object, lookup->name, lookup->version, is_definition);
-    if (!symbol)
+    if (!symbol || (!is_global && is_being_loaded(&object)))
         return 0;
     const uintptr_t address = address_of(&object, symbol);
     lookup->is_ambiguous |= lookup->found && lookup->found != address;
@@ -404,13 +457,11 @@ static struct hook *find_hook(struct hook_target *target, uintptr_t real, bool i
 
 /* ---- slots ---- */
 
-/* As the loader rounds it. */
 static bool is_relro(const struct loaded *object, uintptr_t slot)
 {
-    const ElfW(Phdr) *segment = segment_at(object, PT_GNU_RELRO, slot);
-    const uintptr_t mask = ~(uintptr_t)(PAGE_BYTES - 1);
+    uintptr_t start, limit;
 
-    return segment && slot < ((object->bias + segment->p_vaddr + segment->p_memsz) & mask);
+    return find_relro(object, &start, &limit) && slot >= start && slot < limit;
 }
 
 static const char *write_slot(const struct loaded *object, uintptr_t slot, uintptr_t value)
@@ -555,9 +606,9 @@ static bool is_left_alone(const struct loaded *object)
 static int scan_object(struct dl_phdr_info *info, size_t size, void *arg)
 {
     struct loaded object;
+    const bool is_of_start = (*(size_t *)arg)++ < n_start_objects;
 
     (void)size;
-    (void)arg;
     if (info->dlpi_subs != seen_unloads) {
         seen_unloads = info->dlpi_subs;
         n_done = 0;
@@ -566,6 +617,8 @@ static int scan_object(struct dl_phdr_info *info, size_t size, void *arg)
         return 0;
     bool is_finished = true;
     if (read_object(info, &object)) {
+        if (!is_of_start && is_being_loaded(&object))
+            return 0; /* that dlopen() will look at it */
         note_definitions(&object);
         if (!is_left_alone(&object)) {
             is_finished = hook_slots(&object, object.slots, object.n_slots);
@@ -588,10 +641,11 @@ static int count_object(struct dl_phdr_info *info, size_t size, void *arg)
 void hooks_scan(void)
 {
     const int saved_errno = errno;
+    size_t n_listed = 0;
 
     if (!n_start_objects)
         dl_iterate_phdr(count_object, &n_start_objects);
-    dl_iterate_phdr(scan_object, NULL);
+    dl_iterate_phdr(scan_object, &n_listed);
     errno = saved_errno;
 }
 

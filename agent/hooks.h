@@ -13,6 +13,8 @@
  * program: hookcall.S keeps the registers.  An entry that is left by an exception, longjmp or cancellation
  * leaves nothing behind, because all its state is its frame.
  *
+ * An object that another thread's dlopen() has listed and not yet relocated is left to that thread's scan.
+ *
  * hooks_scan() takes the loader's lock of dl_iterate_phdr(), under which alone the tables of this file change: the
  * constructor and the end of dlopen() call it.  Entries are found without a lock.  x86-64. */
 #ifndef CPROF_AGENT_HOOKS_H

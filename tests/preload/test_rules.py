@@ -190,6 +190,13 @@ class Loading(RulesTest):
         run = self.same("dlopen_threads", *plugins, "300", rules=rules)
         self.assertFalse({"plug_a_allocates", "plug_b_allocates"} & set(self.live(run, "blocks")))
 
+    def test_what_another_thread_is_loading_is_left_to_it(self):
+        rules = "profile blocks\n acquire malloc key=ret if ret!=0\n release free key=arg1\n"
+        run = self.same("half_loaded", victim("libhalf_loaded"), victim("libplug_a"), rules=rules,
+                        CPROF_PROFILES="none")  # a sample of its own would look at the objects too early
+        self.assertEqual(run.text(), "loaded\n")
+        self.assertEqual(self.live(run, "blocks").get("half_allocates"), 1)
+
     def test_real_programs_do_the_same_with_everything_followed(self):
         rules = "profile blocks bytes=arg1\n" \
                 "  acquire malloc key=ret if ret!=0\n  acquire calloc key=ret bytes=arg1*arg2 if ret!=0\n" \
