@@ -85,6 +85,13 @@ class InstallTest(PreloadTest):
         self.assertGreater(len(files(tree)), len(before) + 2)
         make("uninstall", f"DESTDIR={tree}", "prefix=/usr")
         self.assertEqual(files(tree), before)
+        self.assertFalse((tree / "usr/share/man").exists(), "a folder that was made for us")
+
+    def test_uninstall_of_a_tree_of_ours_alone_leaves_no_folder(self):
+        tree = temporary_directory()
+        make("install", f"DESTDIR={tree}", "prefix=/usr")
+        make("uninstall", f"DESTDIR={tree}", "prefix=/usr")
+        self.assertEqual(list(tree.iterdir()), [])
 
 
 if __name__ == "__main__":
