@@ -71,7 +71,7 @@ def victim(name):
             return target
         finished = target.with_name(f".{target.name}.{os.getpid()}")
         if source.suffix == ".rs":
-            command = ["rustc", "-O", "-g", "-o", finished, source]
+            command = [tool("rustc"), "-O", "-g", "-o", finished, source]
         else:
             command = ["g++" if source.suffix == ".cc" else "cc", "-O2", "-g", "-Wall", "-Wno-use-after-free",
                        "-fno-optimize-sibling-calls",

@@ -600,8 +600,8 @@ class TestHttpSockets(PreloadTest):
         path = directory / f"http_victim.{process.pid}.sock"
         self.assertEqual((os.stat(directory).st_mode & 0o777, os.stat(path).st_mode & 0o777), (0o700, 0o600))
         self.assertEqual(ask(path, BASE + "heap", host="anything").status, 200)
-        if shutil.which("curl"):
-            done = subprocess.run(["curl", "-sS", "--unix-socket", path, f"http://x{BASE}heap?debug=1"], timeout=20,
+        with self.subTest("curl"):
+            done = subprocess.run([tool("curl"), "-sS", "--unix-socket", path, f"http://x{BASE}heap?debug=1"], timeout=20,
                                   stdout=subprocess.PIPE, check=True)
             self.assertTrue(done.stdout.startswith(b"heap profile: "))
         process.popen.stdin.close()

@@ -265,9 +265,8 @@ class Tools(harness.PreloadTest):
                         ["perl", "-e", 'my %h; $h{$_ % 97} .= $_ for 1..20000; print length($h{5}), "\\n"; exit 3'],
                         ["make", "--version"], ["tar", "-cf", "/dev/null", "/usr/share/doc/bash"],
                         ["openssl", "dgst", "-sha256", "/bin/bash"]):
-            if not harness.shutil.which(command[0]):
-                continue
             with self.subTest(command[0]):
+                harness.tool(command[0])
                 compare_bare(self, command)
 
 
