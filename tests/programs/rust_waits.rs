@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 static SLEEPER: AtomicI32 = AtomicI32::new(0);
+static N_WAITED: AtomicI32 = AtomicI32::new(0);
 const LONG: Duration = Duration::from_secs(50);
 const SHORT: Duration = Duration::from_millis(30);
 
@@ -47,6 +48,7 @@ macro_rules! scene {
         #[allow(improper_ctypes_definitions)]
         pub extern "C" fn $name($arg: &$kind) {
             $body
+            N_WAITED.fetch_add(1, SeqCst); // the wait is no tail call: its function stays on the stack
         }
     };
 }
