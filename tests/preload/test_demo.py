@@ -59,10 +59,10 @@ class DemoTest(PreloadTest):
         out = done.stdout.decode()
         self.assertEqual((done.returncode, done.stderr), (0, b""), out)
         rows = [after.split()[-1] for line, after in zip(out.splitlines(), out.splitlines()[1:]) if "flat%" in line]
-        self.assertEqual(rows, [FORGETS, FORGETS, HOLDS, WAITS, CONNECTIONS, BLOBS], out)
+        self.assertEqual(rows, [FORGETS, FORGETS, HOLDS, WAITS, CONNECTIONS, BLOBS, BLOBS], out)
         self.assertEqual([line.split("cum%")[-1].strip() for line in out.splitlines() if "flat%" in line],
-                         ["", "", "held by", "waited in", "", ""])
-        self.assertLess(len(out.splitlines()), 56, out)
+                         ["", "", "held by", "waited in", "", "", ""])
+        self.assertLess(len(out.splitlines()), 64, out)
         self.assertEqual(processes_in(self.tmp), [])
         self.assertIn("SQLite is not installed", out)
 
@@ -74,7 +74,7 @@ class DemoTest(PreloadTest):
         for file in files:
             self.assertIn(str(file), out)
         for number, live in (("0001", 24), ("0002", 48)):
-            for name, function in (("connection", CONNECTIONS), ("blob", BLOBS)):
+            for name, function in (("connection", CONNECTIONS), ("blob", BLOBS), ("blobstore.Open", BLOBS)):
                 profile = pprof_decode.load(next(directory.glob(f"blobserver.*.{number}.{name}.pb.gz")))
                 self.assertEqual(profile.count(function), live, f"{name}, snapshot {number}")
         half, whole = (pprof_decode.load(file).count(FORGETS, "inuse_space") for file in files)

@@ -4,7 +4,8 @@
  * that every run does the same.  Where it behaves: serve_blob() opens, sends, closes.  Where it does not:
  *
  *     cache_thumbnail_and_forget()   64 KiB stay in a cache that nobody ever looks into (48 MiB in a whole run)
- *     peek_blob_and_forget()         the error path leaves the blob's FILE open
+ *     peek_blob_and_forget()         the error path leaves the blob's FILE open; open blobs are also counted by the
+ *                                    program itself, in a profile of its own, "blobstore.Open" (cprof.h)
  *     serve_listing_and_forget()     a copy of the connection, to tell of changes by, is never closed
  *     index_cache_under_lock()       holds cache_lock while it computes; note_request() waits for that
  *
@@ -14,6 +15,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include "../../include/cprof.h"
 #include "victim.h"
 
 enum {
@@ -46,6 +48,8 @@ static pthread_mutex_t cache_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* ---- blobs ---- */
 
+static cprof_profile *open_blobs; /* NULL without the agent: then nothing is counted */
+
 static void blob_path(char *path, size_t size, int number)
 {
     snprintf(path, size, "%s/blob-%d", directory, number);
@@ -59,6 +63,7 @@ NAMED bool open_blob(struct blob *blob, int number)
     blob->file = fopen(path, "re");
     if (!blob->file)
         return false;
+    cprof_profile_add(open_blobs, blob->file, 0);
     blob->bytes = malloc(BLOB_BYTES);
     check(blob->bytes, "malloc");
     blob->size = fread(blob->bytes, 1, BLOB_BYTES, blob->file);
@@ -68,6 +73,7 @@ NAMED bool open_blob(struct blob *blob, int number)
 NAMED void close_blob(struct blob *blob)
 {
     free(blob->bytes);
+    cprof_profile_remove(open_blobs, blob->file);
     fclose(blob->file);
 }
 
@@ -148,11 +154,13 @@ NAMED void peek_blob_and_forget(int connection, int number)
     blob_path(path, sizeof path, number);
     FILE *file = fopen(path, "re");
     check(file, "fopen");
+    cprof_profile_add(open_blobs, file, 0);
     if (fread(first, 1, sizeof first, file) != sizeof first || first[0] != '\0') {
         send_answer(connection, "not a known kind of blob\n", 25);
         return;
     }
     send_answer(connection, first, sizeof first);
+    cprof_profile_remove(open_blobs, file);
     fclose(file);
 }
 
@@ -296,6 +304,7 @@ int main(void)
     pthread_t servers[N_SERVERS];
     char line[16];
 
+    open_blobs = cprof_profile_new("blobstore.Open");
     make_blobs();
     start_server(servers);
     run_half();
