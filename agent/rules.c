@@ -261,8 +261,8 @@ static bool read_end(struct reader *r, const char *expected)
 /* Frames of theirs are left twice, or go on in another process that shares the stack. */
 static bool returns_twice(const char *function)
 {
-    static const char *const names[] = {"setjmp", "_setjmp",    "sigsetjmp", "__sigsetjmp",
-                                        "vfork",  "getcontext", "syscall"};
+    static const char *const names[] = {"setjmp", "_setjmp", "sigsetjmp",  "__sigsetjmp",
+                                        "vfork",  "__vfork", "getcontext", "syscall"};
 
     for (size_t i = 0; i < COUNT_OF(names); i++)
         if (strcmp(function, names[i]) == 0)

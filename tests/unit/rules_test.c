@@ -136,6 +136,8 @@ TEST(each_error_is_said_once_with_its_place)
          "r:3: 5f: not the name of a function; expected letters, digits, _ $ and ."                                                                     },
         {"acquire vfork key=ret",
          "r:3: vfork: may return twice and cannot be followed; expected another function"                                                               },
+        {"acquire __vfork key=ret",
+         "r:3: __vfork: may return twice and cannot be followed; expected another function"                                                             },
         {"acquire f",                                                          "r:3: end of line: no key; expected key=ret, key=argN or key=*argN"      },
         {"acquire f ret",                                                      "r:3: ret: no key; expected key=ret, key=argN or key=*argN"              },
         {"acquire f key=",
