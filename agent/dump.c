@@ -59,6 +59,15 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
+/* The name of a profile as far as a file's name has room for it, next to the program's and the numbers. */
+static void add_file_name(struct text *text, const char *name)
+{
+    enum { ROOM = 160 };
+
+    for (size_t i = 0; name[i] && i < ROOM; i++)
+        text_add_char(text, is_plain(name[i]) ? name[i] : '_');
+}
+
 /* How many other profiles would have the same name in a file, and have more right to it: a name that is plain
  * as it is comes first, then they go by the alphabet. */
 static unsigned n_namesakes(const struct profile *profile)
@@ -70,13 +79,13 @@ static unsigned n_namesakes(const struct profile *profile)
     bool is_before = true;
 
     text_init(&text, own, sizeof own);
-    add_plain(&text, profile->name);
+    add_file_name(&text, profile->name);
     if (strcmp(own, profile->name) == 0)
         return 0;
     while ((at = profile_next(at))) {
         is_before &= at != profile;
         text_init(&text, other, sizeof other);
-        add_plain(&text, at->name);
+        add_file_name(&text, at->name);
         if (at != profile && strcmp(own, other) == 0)
             n += is_before || strcmp(other, at->name) == 0;
     }
@@ -87,7 +96,7 @@ static void add_profile_name(struct text *text, const struct profile *profile)
 {
     const unsigned n = n_namesakes(profile);
 
-    add_plain(text, profile->name);
+    add_file_name(text, profile->name);
     if (n)
         text_addf(text, "+%u", n + 1);
 }

@@ -163,7 +163,9 @@ class Files(PreloadTest):
             profile = load(run.out / entry)
             said = profile.comment(r"^profile: (.*)$").group(1)
             names[said] = (name, profile.sample_types[0].type, profile.samples[0].values[0])
+        most = "0123456789" * 25 + "five"
         self.assertEqual(names, {
+            most + "1": (most[:160], most + "1", 11), most + "2": (most[:160] + "+2", most + "2", 12),
             "sqlite.db": ("sqlite.db", "sqlite.db", 1), "a/b": ("a_b+2", "a/b", 2), "a_b": ("a_b", "a_b", 3),
             "a:b": ("a_b+3", "a:b", 4), "../up": (".._up", "../up", 5), "%e": ("_e", "%e", 6),
             "\ufffd": ("_", "\ufffd", 7), "é": ("__", "é", 8), "a-b": ("a-b", "a_b", 9)})

@@ -3,10 +3,15 @@
 
 #include "victim.h"
 
+#define TEN_BYTES   "0123456789"
+#define FIFTY_BYTES TEN_BYTES TEN_BYTES TEN_BYTES TEN_BYTES TEN_BYTES
+#define MOST_BYTES  FIFTY_BYTES FIFTY_BYTES FIFTY_BYTES FIFTY_BYTES FIFTY_BYTES "five"
+
 int main(void)
 {
-    static const char *const names[] = {"sqlite.db", "a/b",  "a_b", "a:b", "../up",
-                                        "%e",        "\xff", "é",   "a-b", "empty"};
+    static const char *const names[] = {"sqlite.db", "a/b",   "a_b",          "a:b",
+                                        "../up",     "%e",    "\xff",         "é",
+                                        "a-b",       "empty", MOST_BYTES "1", MOST_BYTES "2"};
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         cprof_profile *profile = cprof_profile_new(names[i]);
