@@ -2,6 +2,7 @@
 #include "agent/agent_thread.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/sched.h>
 #include <pthread.h>
 #include <string.h>
@@ -94,6 +95,7 @@ static void fill_head(void) NEEDS(start_lock)
 
 static void thread_main(void);
 static bool is_apart; /* the thread's: it has descriptors of its own */
+static int own_pipe;  /* then: the end it reads; -1: it wakes every 100 ms */
 
 /* The new thread calls thread_main() at the top of its stack and exits.  Its tid, or -errno. */
 static long start_clone(const char *tls) NEEDS(start_lock)
@@ -155,7 +157,8 @@ static long start_clone(const char *tls) NEEDS(start_lock)
 
 enum { READ_END, WRITE_END };
 
-/* Made by the thread when it first polls others; kept, so that nobody writes to a number given away. */
+/* The program's, made before a thread is started that polls others; kept over its end, so that nobody writes to
+ * a number given away. */
 static _Atomic int wake_fd[2] = {-1, -1};
 static _Atomic uint64_t wake_inode;
 
@@ -211,24 +214,34 @@ static int open_pipe(void)
     return fds[0] >= 0 && fds[1] >= 0 ? fds[0] : -1;
 }
 
-static void wake(void)
+static bool has_descriptors(void)
+{
+    for (struct agent_work *work = load_acquire(&works); work; work = work->next)
+        if (work->fd >= 0)
+            return true;
+    return false;
+}
+
+/* False: it polls and the program has closed the pipe; it wakes by itself, later. */
+static bool wake(void)
 {
     add_relaxed(&n_calls, 1);
     sys_futex_wake(&n_calls, 1);
     const int fd = load_acquire(&wake_fd[WRITE_END]); /* pairs with open_pipe */
-    if (is_still_ours(fd))
-        sys_write(fd, "", 1);
+    if (!is_still_ours(fd))
+        return !has_descriptors();
+    sys_write(fd, "", 1);
+    return true;
 }
 
-bool agent_thread_owns(int fd)
+uint64_t agent_thread_inode(int fd)
 {
-    if (is_still_ours(fd) &&
-        (fd == load_relaxed(&wake_fd[READ_END]) || fd == load_relaxed(&wake_fd[WRITE_END])))
-        return true;
+    if (fd == load_relaxed(&wake_fd[READ_END]) || fd == load_relaxed(&wake_fd[WRITE_END]))
+        return load_relaxed(&wake_inode);
     for (const struct agent_work *work = load_acquire(&works); work; work = work->next)
         if (work->fd == fd)
-            return true;
-    return false;
+            return work->inode;
+    return 0;
 }
 
 /* ---- the thread ---- */
@@ -274,7 +287,7 @@ static void sleep_until_next(size_t n, uint32_t seen)
         sys_futex_wait_ns(&n_calls, seen, left);
         return;
     }
-    polled[0] = (struct pollfd){.fd = is_apart ? -1 : open_pipe(), .events = POLLIN};
+    polled[0] = (struct pollfd){.fd = is_apart ? own_pipe : open_pipe(), .events = POLLIN};
     if (load_acquire(&n_calls) != seen)
         left = 0;
     else if (polled[0].fd < 0 && (left < 0 || left > BLIND_NS))
@@ -286,6 +299,10 @@ static void sleep_until_next(size_t n, uint32_t seen)
     if (polled[0].revents & POLLIN && is_still_ours(polled[0].fd))
         while (sys_read(polled[0].fd, bytes, sizeof bytes) == sizeof bytes)
             ;
+    if (is_apart && polled[0].revents & (POLLHUP | POLLERR | POLLNVAL)) {
+        sys_close(own_pipe); /* the program has closed the end that it writes to */
+        own_pipe = -1;
+    }
 }
 
 static void run_ready(size_t n)
@@ -308,18 +325,42 @@ static void run_due(void)
     }
 }
 
-static bool has_descriptors(void)
+static bool is_kept(int fd)
 {
-    for (struct agent_work *work = load_acquire(&works); work; work = work->next)
-        if (work->fd >= 0)
-            return true;
-    return false;
+    struct stat st;
+
+    if (fd == load_relaxed(&wake_fd[WRITE_END]))
+        return false; /* the program's: so its end is seen when the program closes it */
+    const uint64_t inode = agent_thread_inode(fd);
+    return inode && sys_fstat(fd, &st) == 0 && st.st_ino == inode;
 }
 
-/* The files that it opens take no number away from the program, unless it shares descriptors already. */
+/* The highest one below `limit` that it takes along, or -1. */
+static int highest_kept(int limit)
+{
+    int fd = load_relaxed(&wake_fd[READ_END]);
+
+    fd = fd < limit && has_descriptors() && is_kept(fd) ? fd : -1;
+    for (struct agent_work *work = load_acquire(&works); work; work = work->next)
+        if (work->fd > fd && work->fd < limit && is_kept(work->fd))
+            fd = work->fd;
+    return fd;
+}
+
+/* The files that it opens and the connections it accepts take no number away from the program.  From the top, so that
+ * what is above is not even copied. */
 static void leave_descriptors(void)
 {
-    is_apart = !has_descriptors() && sys_unshare_and_close_all() == 0;
+    int limit = INT_MAX, kept = highest_kept(limit);
+    const int pipe = load_relaxed(&wake_fd[READ_END]);
+
+    is_apart = sys_unshare_and_close_from((unsigned)kept + 1) == 0;
+    own_pipe = is_apart && has_descriptors() && is_kept(pipe) ? pipe : -1;
+    while (is_apart && (limit = kept) > 0) {
+        kept = highest_kept(limit);
+        if (kept + 1 < limit)
+            sys_close_range((unsigned)kept + 1, (unsigned)limit - 1);
+    }
 }
 
 static void thread_main(void)
@@ -385,6 +426,8 @@ static int start_locked(void) NEEDS(start_lock)
     if (!map_memory())
         return -ENOMEM;
     fill_head();
+    if (has_descriptors())
+        open_pipe();
     store_relaxed(&is_stopping, false);
     sys_sigmask(SIG_SETMASK, &all, &old);
     const long err = start_clone(memory.pointer);
@@ -416,8 +459,7 @@ bool agent_thread_call(struct agent_work *work)
     if (!agent_thread_is_running() || load_relaxed(&is_stopping))
         return false;
     store_release(&work->is_called, true); /* pairs with run_due */
-    wake();
-    return true;
+    return wake();
 }
 
 /* The kernel clears `tid` before the thread is off the process's list, which unshare() looks at. */
@@ -446,7 +488,18 @@ static void wait_for_starter(void)
     }
 }
 
-void agent_thread_hold(void)
+static void tell_works(void)
+{
+    if (!lock_try(&start_lock, process_pid()))
+        return;
+    for (struct agent_work *work = load_acquire(&works); work && !load_acquire(&tid);
+         work = work->next)
+        if (work->held)
+            work->held(work);
+    lock_drop(&start_lock);
+}
+
+void agent_thread_end(void)
 {
     if (!load_acquire(&works) || process_is_borrowed())
         return;
@@ -461,17 +514,21 @@ void agent_thread_hold(void)
     wait_until_gone(old_tid);
 }
 
+void agent_thread_hold(void)
+{
+    const bool was_running = agent_thread_is_running();
+
+    agent_thread_end();
+    if (was_running)
+        tell_works();
+}
+
 void agent_thread_release(void)
 {
     if (!load_acquire(&works) || process_is_borrowed())
         return;
     sub_relaxed(&n_holds, 1);
     agent_thread_start();
-}
-
-void agent_thread_end(void)
-{
-    agent_thread_hold();
 }
 
 void agent_thread_disarm(void)

@@ -10,12 +10,14 @@
  * nothing else of libc: no wrapped function, no lock, no malloc.  All signals are blocked, so none that
  * is meant for the program ends here; it takes no samples and has no thread record.
  *
- * Where no work has a descriptor at its start the thread leaves the program's: the files that a snapshot opens
- * get no number that the program could have got.
+ * The thread has a table of descriptors of its own (Linux 5.9) into which it takes what the works have at its start:
+ * the files that a snapshot opens and the connections that are accepted get no number that the program could have
+ * got, and the program's closefrom() does not reach them.  With a thread that ends (hold) they end; what was there
+ * before it started stands in the program's table, too, and is taken along by the next one.
  *
  * fork: the child has none; one is started again there, as the works want, once they were told (`forked`).
- * Exit: trigger.c ends it before the last snapshot.  Its two descriptors for waking it exist only when
- * it polls others: from 1000 on, close-on-exec; where there are none it wakes every 100 ms instead.
+ * Exit: trigger.c ends it before the last snapshot.  Two descriptors for waking it exist only when
+ * it polls others: from 1000 on, close-on-exec; when the program closes them it wakes every 100 ms instead.
  *
  * Signal-safe where nothing else is said. */
 #ifndef CPROF_AGENT_AGENT_THREAD_H
@@ -28,13 +30,18 @@
 #include "base/atomic.h"
 
 struct agent_work {
-    int fd;          /* polled while >= 0 */
-    short events;    /* POLLIN, POLLOUT */
+    int fd; /* polled while >= 0 */
+    uint64_t
+        inode;    /* behind fd: the program may have closed it and have something else there */
+    short events; /* POLLIN, POLLOUT */
     uint64_t due_ns; /* of clock_mono_ns(); 0: not by time */
     /* On the agent thread.  ready: what poll said (POLLNVAL: the program closed it); 0: it was due or called. */
     void (*run)(struct agent_work *work, int ready);
     /* In a forked child, before the thread is started there: drop what is the parent's.  Or NULL. */
     void (*forked)(struct agent_work *work);
+    /* The thread has ended, for the moment, and what was in its table only has gone with it.  While the program has the
+     * rights that it may be about to give up.  On any thread, one at a time.  Or NULL. */
+    void (*held)(struct agent_work *work);
     struct agent_work *next; /* from here on: agent_thread.c's */
     _Atomic bool is_called;
 };
@@ -54,7 +61,7 @@ bool agent_thread_is_running(void);
 /* Its tid, or 0: for whoever goes through the process's threads. */
 int agent_thread_tid(void);
 
-/* Has the work run soon, with ready 0.  False: there is no thread. */
+/* Has the work run soon, with ready 0.  False: there is no thread, or the program has closed what wakes it. */
 bool agent_thread_call(struct agent_work *work);
 
 /* Ends it and waits for that, 5 s at most; release starts it again.  Around calls that want a process of one
@@ -66,8 +73,9 @@ void agent_thread_end(void);
 /* For ever, there too. */
 void agent_thread_disarm(void);
 
-/* Is the descriptor one of the works' or one that wakes the thread?  No profile shows these. */
-bool agent_thread_owns(int fd);
+/* The inode of the works' descriptor of this number, or of one that wakes the thread; 0: neither.  What has it and
+ * stands in the program's table is ours, and no profile shows it. */
+uint64_t agent_thread_inode(int fd);
 
 /* A descriptor moved to 1000 or above, close-on-exec, the old one closed; where the limit is lower, as high as it
  * goes.  Or -errno. */

@@ -73,7 +73,7 @@ void descriptor_give_back(const struct descriptors *descriptors, int number)
 
 /* ---- one of them ---- */
 
-static int stat_of(const struct descriptors *descriptors, int fd, struct stat *ret_st)
+int descriptor_stat(const struct descriptors *descriptors, int fd, struct stat *ret_st)
 {
     return descriptors->is_shared ? sys_fstat(fd, ret_st)
                                   : stat_listed(descriptors, fd, 0, ret_st);
@@ -91,14 +91,14 @@ bool descriptor_is_socket(const struct descriptors *descriptors, int fd)
 {
     struct stat st;
 
-    return stat_of(descriptors, fd, &st) == 0 && S_ISSOCK(st.st_mode);
+    return descriptor_stat(descriptors, fd, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
 static enum descriptor_type type_of_mode(const struct descriptors *descriptors, int fd)
 {
     struct stat st;
 
-    if (stat_of(descriptors, fd, &st) < 0)
+    if (descriptor_stat(descriptors, fd, &st) < 0)
         return DESCRIPTOR_OTHER;
     switch (st.st_mode & S_IFMT) {
     case S_IFSOCK: return DESCRIPTOR_SOCKET;

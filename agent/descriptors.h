@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/stat.h>
 
 /* What a descriptor stands for: type(ENUM, text, what /proc/self/fd/N begins with). */
 #define DESCRIPTOR_TYPES(type) \
@@ -41,6 +42,7 @@ void descriptors_end(const struct descriptors *descriptors);
 bool descriptors_each(const struct descriptors *descriptors, void (*visit)(int fd, void *arg),
                       void *arg);
 
+int descriptor_stat(const struct descriptors *descriptors, int fd, struct stat *ret_stat);
 bool descriptor_is_open(const struct descriptors *descriptors, int fd);
 bool descriptor_is_socket(const struct descriptors *descriptors, int fd);
 /* Without /proc: socket, pipe, file or other. */

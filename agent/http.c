@@ -52,8 +52,9 @@ static char token[TOKEN_BYTES + 1];
 
 static void on_listener(struct agent_work *work, int ready);
 static void on_listener_forked(struct agent_work *work);
+static void on_listener_held(struct agent_work *work);
 static struct agent_work listener_work = {
-    .fd = -1, .run = on_listener, .forked = on_listener_forked};
+    .fd = -1, .run = on_listener, .forked = on_listener_forked, .held = on_listener_held};
 
 static uint64_t in_ms(uint64_t ms)
 {
@@ -65,6 +66,7 @@ static uint64_t in_ms(uint64_t ms)
 static void watch_listener(void)
 {
     listener_work.fd = listener.fd;
+    listener_work.inode = listener.inode;
     listener_work.events = POLLIN;
     listener_work.due_ns = 0;
 }
@@ -407,6 +409,7 @@ static void begin_connection(struct connection *place, struct http_fd socket)
     place->n_head = place->n_body = place->n_drained = 0;
     place->body = NULL;
     place->work.fd = socket.fd;
+    place->work.inode = socket.inode;
     state.n_connections++;
     watch(place, READ, POLLIN, in_ms(SEND_MS));
     read_on(place);
@@ -471,6 +474,17 @@ static void on_listener(struct agent_work *work, int ready)
         return;
     watch_listener();
     accept_all();
+}
+
+/* Connections that are still there are in a table that the next thread shares. */
+static void on_listener_held(struct agent_work *work)
+{
+    (void)work;
+    for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+        if (!http_fd_is_ours(&connections[i].socket))
+            end(&connections[i]);
+    if (listener.fd >= 0 && !http_fd_is_ours(&listener))
+        reopen();
 }
 
 /* The parent serves on; what the child has are copies. */

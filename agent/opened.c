@@ -11,6 +11,14 @@
 
 /* ---- descriptors that are there ---- */
 
+static bool is_agents(const struct descriptors *descriptors, int fd)
+{
+    const uint64_t inode = agent_thread_inode(fd);
+    struct stat st;
+
+    return inode && descriptor_stat(descriptors, fd, &st) == 0 && st.st_ino == inode;
+}
+
 struct walk {
     void (*visit)(struct walk *walk, int fd, struct handle handle);
     const struct profile_current *current;
@@ -24,7 +32,7 @@ static void visit_listed(int fd, void *arg)
     struct walk *walk = arg;
     struct handle handle = handles_get(fd);
 
-    if (!handle.stack && agent_thread_owns(fd))
+    if (!handle.stack && is_agents(&walk->descriptors, fd))
         return;
     if (!handle.stack)
         handle.stack = (uintptr_t)&stack_untracked;
@@ -269,7 +277,7 @@ void connection_comment(void (*add)(void *arg, const char *line), void *arg)
 
 static void inherit(int fd, void *arg)
 {
-    if (!handles_has(fd) && !agent_thread_owns(fd) &&
+    if (!handles_has(fd) && !is_agents(arg, fd) &&
         (handles_follow(HANDLES_ALL) || descriptor_is_socket(arg, fd)))
         handles_add_inherited(fd);
 }

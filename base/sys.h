@@ -240,9 +240,13 @@ static inline int sys_poll_ns(struct pollfd *fds, size_t n, int64_t ns)
     return (int)SYS_CALL(SYS_ppoll, fds, n, ns < 0 ? NULL : &time, NULL, 0);
 }
 /* The calling thread has a table of descriptors of its own from now on, an empty one.  Linux 5.9. */
-static inline int sys_unshare_and_close_all(void)
+static inline int sys_unshare_and_close_from(unsigned first)
 {
-    return (int)SYS_CALL(436 /* SYS_close_range */, 0, ~0u, 2 /* CLOSE_RANGE_UNSHARE */);
+    return (int)SYS_CALL(436 /* SYS_close_range */, first, ~0u, 2 /* CLOSE_RANGE_UNSHARE */);
+}
+static inline int sys_close_range(unsigned first, unsigned last)
+{
+    return (int)SYS_CALL(436 /* SYS_close_range */, first, last, 0);
 }
 /* A copy of descriptor `fd` of the process, which the calling thread does not share.  Linux 5.6. */
 static inline int sys_copy_of_process_fd(int fd)

@@ -7,6 +7,7 @@ import os
 import re
 import select
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -15,6 +16,7 @@ import time
 import unittest
 import urllib.parse
 from collections import namedtuple
+from concurrent import futures
 from pathlib import Path
 
 import harness
@@ -124,10 +126,18 @@ class Served:
         return float(re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)[1])
 
     def n_sockets(self):
-        return sum(fd >= 1064 for fd in self.descriptors())
+        """Of the agent's thread, which has descriptors of its own."""
+        return sum(fd >= 1064 for fd in self.descriptors(self.agent_tid()))
 
-    def descriptors(self):
-        return sorted(int(fd) for fd in os.listdir(f"/proc/{self.process.pid}/fd"))
+    def descriptors(self, tid=None):
+        return sorted(int(fd) for fd in os.listdir(f"/proc/{self.process.pid}/task/{tid or self.process.pid}/fd"))
+
+    def agent_tid(self):
+        for tid in os.listdir(f"/proc/{self.process.pid}/task"):
+            with open(f"/proc/{self.process.pid}/task/{tid}/comm") as comm:
+                if comm.read() == "cprof\n":
+                    return tid
+        raise AssertionError("there is no thread of the agent's")
 
 
 _go_binary = []
@@ -694,6 +704,36 @@ class TestHttpSockets(PreloadTest):
                 self.assertGreaterEqual(fd, 1000)
                 with open(f"/proc/{served.process.pid}/fdinfo/{fd}") as info:
                     self.assertTrue(int(re.search(r"flags:\s+(\d+)", info.read())[1], 8) & os.O_CLOEXEC, fd)
+
+    def test_take_no_number_from_the_program_at_any_moment(self):
+        with Served(out=True) as served:
+            served.ask("heap")
+            with futures.ThreadPoolExecutor(2) as pool:
+                opened = pool.submit(served.do, "opens 200000")
+                n_asked = 0
+                while not opened.done():
+                    self.assertEqual(served.ask("heap").status, 200)
+                    self.assertEqual(served.ask("snapshot", "POST").status, 200)
+                    n_asked += 1
+            self.assertEqual(opened.result(), ["0"])
+            self.assertGreater(n_asked, 3)
+
+    def test_serve_on_when_the_program_changes_its_identity(self):
+        for closed in False, True:
+            with Served() as served:
+                self.assertEqual(served.ask("heap").status, 200)
+                if closed:
+                    served.do("close")
+                served.do("leave 20")
+                self.assertEqual(served.ask("heap").status, 200)
+                self.assertEqual(served.do("fds"), ["0 1 2 "])
+
+    def test_write_what_a_signal_asks_for_when_the_program_has_closed_what_wakes_the_thread(self):
+        with Served(out=True) as served:
+            served.ask("heap")
+            served.do("close")
+            served.process.popen.send_signal(signal.SIGUSR2)
+            served.process.wait_for(lambda: list(served.process.run.out.glob("*.0001.heap.pb.gz")), "the snapshot")
 
     def test_are_in_no_profile_of_what_is_open(self):
         with Served(CPROF_PROFILES="+fd") as served:

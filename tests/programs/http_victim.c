@@ -6,6 +6,8 @@
  *   close      closefrom(3)
  *   fork       a child that lives on until its stdin, a copy, ends; prints its pid
  *   fds        its descriptors below 1000, as numbers in a line
+ *   opens N    opens a file N times and prints how often its number was not the lowest free one
+ *   leave N    gives up nothing, N times: setuid(getuid()), around which the agent's thread ends
  *   malloc     calls malloc 100000 times, in between */
 #include "victim.h"
 
@@ -96,6 +98,20 @@ static void shows_descriptors(void)
     printf("\n");
 }
 
+static void opens(int n)
+{
+    const int lowest = open("/dev/null", O_RDONLY);
+    int n_others = 0;
+
+    for (int i = 0; i < n; i++) {
+        const int fd = open("/dev/null", O_RDONLY);
+        n_others += fd != lowest + 1;
+        close(fd);
+    }
+    close(lowest);
+    printf("%d\n", n_others);
+}
+
 static void allocates(void)
 {
     for (int i = 0; i < 100000; i++) {
@@ -126,6 +142,11 @@ int main(void)
             forks();
         else if (strcmp(word, "fds") == 0)
             shows_descriptors();
+        else if (strcmp(word, "opens") == 0 && scanf("%d", &n) == 1)
+            opens(n);
+        else if (strcmp(word, "leave") == 0 && scanf("%d", &n) == 1)
+            while (n-- > 0 && setuid(getuid()) == 0)
+                ;
         else if (strcmp(word, "malloc") == 0)
             allocates();
         printf("ok\n");
