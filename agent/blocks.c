@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/atomic.h"
 
 enum { LEAST_BYTES = 16 << 10, MOST_BYTES = 1 << 20 };
 
@@ -70,6 +71,7 @@ static void drop_first(struct blocks *blocks)
     blocks->first = block->next;
     if (!blocks->first)
         blocks->last = NULL;
+    atomic_signal_fence(memory_order_seq_cst); /* a forked child drops what it finds */
     arena_unmap(block, block->capacity + sizeof *block);
 }
 

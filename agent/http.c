@@ -11,6 +11,7 @@
 #include "agent/http_routes.h"
 #include "agent/process.h"
 #include "base/arena.h"
+#include "base/atomic.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -71,16 +72,22 @@ static void watch_listener(void)
     listener_work.due_ns = 0;
 }
 
+/* A child that the program forks at any moment of this drops what it finds, too: so each piece is forgotten before it
+ * is unmapped. */
 static void drop_memory(struct connection *connection)
 {
-    if (!connection->buffers)
-        return;
-    if (connection->body)
-        arena_unmap(connection->body, connection->buffers->exchange.request.body_bytes + 1);
-    http_exchange_drop(&connection->buffers->exchange);
-    arena_unmap(connection->buffers, sizeof *connection->buffers);
+    struct buffers *buffers = connection->buffers;
+    char *body = connection->body;
+
     connection->buffers = NULL;
     connection->body = NULL;
+    atomic_signal_fence(memory_order_seq_cst);
+    if (!buffers)
+        return;
+    if (body)
+        arena_unmap(body, buffers->exchange.request.body_bytes + 1);
+    http_exchange_drop(&buffers->exchange);
+    arena_unmap(buffers, sizeof *buffers);
 }
 
 static void end(struct connection *connection)

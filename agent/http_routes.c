@@ -16,6 +16,7 @@
 #include "agent/text_sink.h"
 #include "agent/trigger.h"
 #include "base/arena.h"
+#include "base/atomic.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sys.h"
@@ -163,10 +164,14 @@ static struct scrape scrapes[] = {
     {.name = "delta_mutex", .profile = "mutex"},
 };
 
+/* Forgotten first: a forked child drops what it finds. */
 static void workspace_drop(struct workspace *work)
 {
-    arena_unmap(work->base, work->size);
+    const struct workspace old = *work;
+
     *work = (struct workspace){0};
+    atomic_signal_fence(memory_order_seq_cst);
+    arena_unmap(old.base, old.size);
 }
 
 static int workspace_map(struct workspace *work, size_t size)

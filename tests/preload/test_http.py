@@ -718,6 +718,17 @@ class TestHttpSockets(PreloadTest):
             self.assertEqual(opened.result(), ["0"])
             self.assertGreater(n_asked, 3)
 
+    def test_that_come_and_go_while_the_program_forks_do_its_children_no_harm(self):
+        with Served() as served, futures.ThreadPoolExecutor(4) as pool:
+            forked = pool.submit(served.do, "forks 4000")
+
+            def ask_on():
+                while not forked.done():
+                    self.assertEqual(served.ask("symbol", "POST", b"0x1" * 99).status, 200)
+            for asked in [pool.submit(ask_on) for _ in range(3)]:
+                asked.result()
+            self.assertEqual(forked.result(), ["0"])
+
     def test_serve_on_when_the_program_changes_its_identity(self):
         for closed in False, True:
             with Served() as served:

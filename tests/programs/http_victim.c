@@ -6,6 +6,7 @@
  *   close      closefrom(3)
  *   fork       a child that lives on until its stdin, a copy, ends; prints its pid
  *   fds        its descriptors below 1000, as numbers in a line
+ *   forks N    N children, one after the other, that end at once; prints how many did not end with 0
  *   opens N    opens a file N times and prints how often its number was not the lowest free one
  *   leave N    gives up nothing, N times: setuid(getuid()), around which the agent's thread ends
  *   malloc     calls malloc 100000 times, in between */
@@ -13,6 +14,7 @@
 
 #include <fcntl.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 
 static void *volatile kept[100000];
 static size_t n_kept;
@@ -98,6 +100,21 @@ static void shows_descriptors(void)
     printf("\n");
 }
 
+static void forks_many(int n)
+{
+    int n_bad = 0;
+
+    while (n-- > 0) {
+        int status = -1;
+        const pid_t child = fork();
+        if (child == 0)
+            _exit(0);
+        waitpid(child, &status, 0);
+        n_bad += status != 0;
+    }
+    printf("%d\n", n_bad);
+}
+
 static void opens(int n)
 {
     const int lowest = open("/dev/null", O_RDONLY);
@@ -142,6 +159,8 @@ int main(void)
             forks();
         else if (strcmp(word, "fds") == 0)
             shows_descriptors();
+        else if (strcmp(word, "forks") == 0 && scanf("%d", &n) == 1)
+            forks_many(n);
         else if (strcmp(word, "opens") == 0 && scanf("%d", &n) == 1)
             opens(n);
         else if (strcmp(word, "leave") == 0 && scanf("%d", &n) == 1)
