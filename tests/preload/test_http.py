@@ -133,11 +133,12 @@ class Served:
         return sorted(int(fd) for fd in os.listdir(f"/proc/{self.process.pid}/task/{tid or self.process.pid}/fd"))
 
     def agent_tid(self):
-        for tid in os.listdir(f"/proc/{self.process.pid}/task"):
-            with open(f"/proc/{self.process.pid}/task/{tid}/comm") as comm:
-                if comm.read() == "cprof\n":
-                    return tid
-        raise AssertionError("there is no thread of the agent's")
+        tasks = Path(f"/proc/{self.process.pid}/task")
+
+        def named():
+            return [tid for tid in os.listdir(tasks) if (tasks / tid / "comm").read_text() == "cprof\n"]
+        self.process.wait_for(named, "the agent's thread has its name")
+        return named()[0]
 
 
 _go_binary = []
