@@ -37,14 +37,13 @@ static const uint8_t *find_jump(const uint8_t *at, const void *slot)
 }
 
 /* Two aligned bytes of text. */
-static bool store_text(uint8_t *at, uint16_t bytes)
+static bool store_text(uintptr_t at, uint16_t bytes)
 {
-    void *page = (void *)((uintptr_t)at & ~(uintptr_t)(PAGE_BYTES - 1));  // NOLINT
+    void *page = (void *)(at & ~(uintptr_t)(PAGE_BYTES - 1));  // NOLINT
 
-    if ((uintptr_t)at % 2 ||
-        sys_mprotect(page, PAGE_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC) < 0)
+    if (at % 2 || sys_mprotect(page, PAGE_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC) < 0)
         return false;
-    __atomic_store_n((uint16_t *)(void *)at, bytes, __ATOMIC_RELEASE);
+    __atomic_store_n((uint16_t *)at, bytes, __ATOMIC_RELEASE);
     sys_mprotect(page, PAGE_BYTES, PROT_READ | PROT_EXEC);
     return true;
 }
@@ -58,7 +57,7 @@ static void begin(struct bypass *bypass)
     if (!jump || bypass->saved)
         return;
     memcpy(&saved, at, sizeof saved);
-    if (store_text(at, (uint16_t)(SHORT_JUMP | (jump - at - 2) << 8)))
+    if (store_text((uintptr_t)at, (uint16_t)(SHORT_JUMP | (jump - at - 2) << 8)))
         bypass->saved = saved;
 }
 
@@ -67,6 +66,7 @@ void bypass_begin(void)
 {
     if (real_early_is_used())
         return;
+    // cppcheck-suppress comparePointers ; the linker's two ends of one section
     for (struct bypass *bypass = __start_bypass; bypass < __stop_bypass; bypass++)
         begin(bypass);
 }
@@ -74,8 +74,9 @@ void bypass_begin(void)
 /* Where the text cannot be written any more, a wrapper stays bypassed: the program works, unseen. */
 void bypass_end(void)
 {
+    // cppcheck-suppress comparePointers ; the linker's two ends of one section
     for (struct bypass *bypass = __start_bypass; bypass < __stop_bypass; bypass++)
-        if (bypass->saved && store_text(begin_of(bypass->entry), bypass->saved))
+        if (bypass->saved && store_text((uintptr_t)begin_of(bypass->entry), bypass->saved))
             bypass->saved = 0;
 }
 
