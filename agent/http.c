@@ -549,27 +549,6 @@ static bool read_settings(const struct config *config)
     return true;
 }
 
-/* Was our parent started with the preload, too?  Then it probably has the address, and its children need not
- * say so, each of them. */
-static bool is_descendant(void)
-{
-    enum { BLOCK_BYTES = 16 << 10 };
-    char path[64], *block = arena_map_job(BLOCK_BYTES);
-    bool found = false;
-    struct text text;
-    ssize_t n;
-
-    text_init(&text, path, sizeof path);
-    text_addf(&text, "/proc/%d/environ", sys_getppid());
-    const int fd = block ? sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0) : -1;
-    while (fd >= 0 && !found && (n = sys_read(fd, block, BLOCK_BYTES)) > 0)
-        found = memmem(block, (size_t)n, "CPROF_HTTP=", strlen("CPROF_HTTP="));
-    if (fd >= 0)
-        sys_close(fd);
-    arena_unmap(block, BLOCK_BYTES);
-    return found;
-}
-
 static void on_exit_remove(void *arg)
 {
     (void)arg;
@@ -589,7 +568,8 @@ void http_init(const struct config *config)
     if (!http_is_wanted(config) || !read_settings(config))
         return;
     const int err = http_listen(&address, &listener);
-    if (err == -EADDRINUSE && is_descendant()) {
+    // the parent has it, probably: its children need not say so, each of them
+    if (err == -EADDRINUSE && process_has_serving_parent()) {
         log_info("http: CPROF_HTTP=%s: %s by the parent process; no HTTP", config->http,
                  text_errno(-err));
         return;

@@ -32,12 +32,6 @@ static bool is_equal(const char *a, const char *b)
     return *a == *b;
 }
 
-static int hex_digit(char c)
-{
-    c = lower(c);
-    return is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* As text_parse_u64(), and moves behind the digits of a number that is out of range, too. */
 static int parse_number(const char **at, uint64_t *ret_value)
 {
@@ -60,9 +54,9 @@ static ptrdiff_t decode(char *to, const char *from, size_t n, bool plus_is_space
     for (size_t i = 0; i < n; i++) {
         char c = from[i];
         if (c == '%') {
-            if (n - i < 3 || hex_digit(from[i + 1]) < 0 || hex_digit(from[i + 2]) < 0)
+            if (n - i < 3 || text_hex_digit(from[i + 1]) < 0 || text_hex_digit(from[i + 2]) < 0)
                 return -EINVAL;
-            c = (char)(hex_digit(from[i + 1]) * 16 + hex_digit(from[i + 2]));
+            c = (char)(text_hex_digit(from[i + 1]) * 16 + text_hex_digit(from[i + 2]));
             i += 2;
         } else if (c == '+' && plus_is_space) {
             c = ' ';

@@ -50,41 +50,44 @@ int process_pid(void)
 
 /* ---- its parent ---- */
 
-/* Goes through "name=value\0..." as it comes in pieces: where in LD_PRELOAD= or in the library's name it is. */
+/* Goes through "name=value\0..." as it comes in pieces: where in the variable or in the value's word it is. */
 struct search {
-    size_t matched;   /* letters of the word that is looked for */
-    bool is_at_start; /* of a variable */
-    bool is_inside;   /* the value of LD_PRELOAD */
+    const char *variable, *word; /* "NAME=", and what its value must contain */
+    size_t matched;              /* letters of the one that is looked for */
+    bool is_at_start;            /* of a variable */
+    bool is_inside;              /* the value */
 };
 
 static bool find_in(struct search *search, const char *data, size_t size)
 {
-    static const char variable[] = "LD_PRELOAD=", library[] = "libcprof";
-
     for (size_t i = 0; i < size; i++) {
-        const char *word = search->is_inside ? library : variable;
+        const char *word = search->is_inside ? search->word : search->variable;
         if (data[i] == '\0') {
-            *search = (struct search){.is_at_start = true};
+            search->matched = 0;
+            search->is_at_start = true;
+            search->is_inside = false;
             continue;
         }
         if (data[i] == word[search->matched] && (search->is_inside || search->is_at_start))
             search->matched++;
         else
-            search->matched = search->is_inside && data[i] == library[0];
+            search->matched = search->is_inside && data[i] == word[0];
         search->is_at_start = search->is_at_start && search->matched;
         if (word[search->matched])
             continue;
-        if (search->is_inside)
+        if (search->is_inside || !*search->word)
             return true;
-        *search = (struct search){.is_inside = true};
+        search->matched = 0;
+        search->is_inside = true;
     }
     return false;
 }
 
-bool process_has_preloaded_parent(void)
+/* Was our parent started with this variable, its value containing `word`? */
+static bool is_in_parent(const char *variable, const char *word)
 {
     enum { BLOCK_BYTES = 4096, BLOCKS_MAX = 512 };
-    struct search search = {.is_at_start = true};
+    struct search search = {.variable = variable, .word = word, .is_at_start = true};
     char data[BLOCK_BYTES];
     struct text path;
     bool found = false;
@@ -102,6 +105,16 @@ bool process_has_preloaded_parent(void)
     }
     sys_close(fd);
     return found;
+}
+
+bool process_has_preloaded_parent(void)
+{
+    return is_in_parent("LD_PRELOAD=", "libcprof");
+}
+
+bool process_has_serving_parent(void)
+{
+    return is_in_parent("CPROF_HTTP=", "");
 }
 
 /* ---- its age ---- */

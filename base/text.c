@@ -125,7 +125,7 @@ int text_parse_u64(const char **at, uint64_t *ret_value)
     return 0;
 }
 
-static int hex_digit(char c)
+int text_hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -141,12 +141,12 @@ int text_parse_hex(const char **at, uint64_t *ret_value)
     const char *c = *at;
     uint64_t value = 0;
 
-    if (hex_digit(*c) < 0)
+    if (text_hex_digit(*c) < 0)
         return -EINVAL;
-    for (; hex_digit(*c) >= 0; c++) {
+    for (; text_hex_digit(*c) >= 0; c++) {
         if (value >> 60)
             return -ERANGE;
-        value = value << 4 | (uint64_t)hex_digit(*c);
+        value = value << 4 | (uint64_t)text_hex_digit(*c);
     }
     *at = c;
     *ret_value = value;

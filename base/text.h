@@ -36,6 +36,8 @@ void text_addv(struct text *text, const char *format, va_list args) PRINTF(2, 0)
 
 /* Decimal digits at *at, which moves behind them. 0, -EINVAL (no digit), -ERANGE. */
 int text_parse_u64(const char **at, uint64_t *ret_value);
+/* What a hexadecimal digit stands for, in either case; -1: it is none. */
+int text_hex_digit(char c);
 /* Hexadecimal digits without a prefix; the same errors. */
 int text_parse_hex(const char **at, uint64_t *ret_value);
 

@@ -111,36 +111,59 @@ TEST_ALONE(threads_that_ask_first_at_once_agree)
 }
 
 /* What a child finds whose parent was started with `environment`. */
-static bool finds_preload(const char *environment)
+static bool finds(bool (*has)(void), const char *environment)
 {
-    static char sleep_name[] = "sleep", seconds[] = "20";
-    char *const arguments[] = {sleep_name, seconds, NULL};
+    static char name[] = "sh", option[] = "-c", script[] = "echo; read line";
+    char *const arguments[] = {name, option, script, NULL};
     char *const variables[] = {(char *)(uintptr_t)environment, NULL};
-    int ends[2], status;
+    int ends[2], never[2], status;
 
     CHECK_INT(pipe(ends), 0, "pipe");
+    CHECK_INT(pipe(never), 0, "a pipe without a line");
     const pid_t parent = fork();
     if (parent == 0) {
-        /* The child asks once its parent has become a program with that environment. */
+        /* The child asks once its parent has become a program with that environment and runs: the end of
+         * exec's closing is too early, /proc has no environment then. */
         const pid_t asked = getpid();
         if (fork() == 0) {
             char byte = 0;
             close(ends[1]);
-            if (read(ends[0], &byte, 1) != 0) /* exec closes the other end */
+            if (read(ends[0], &byte, 1) != 1)
                 _exit(9);
-            status = getppid() == asked && process_has_preloaded_parent();
+            status = getppid() == asked && has();
             kill(asked, status ? SIGUSR1 : SIGUSR2);
             _exit(0);
         }
-        fcntl(ends[1], F_SETFD, FD_CLOEXEC);
-        execve("/bin/sleep", arguments, variables);
+        dup2(never[0], 0);
+        dup2(ends[1], 1);
+        execve("/bin/sh", arguments, variables);
         _exit(8);
     }
     close(ends[0]);
     close(ends[1]);
     waitpid(parent, &status, 0);
+    close(never[0]);
+    close(never[1]);
     CHECK(WIFSIGNALED(status));
     return WTERMSIG(status) == SIGUSR1;
+}
+
+static bool finds_preload(const char *environment)
+{
+    return finds(process_has_preloaded_parent, environment);
+}
+
+static bool finds_server(const char *environment)
+{
+    return finds(process_has_serving_parent, environment);
+}
+
+TEST_ALONE(a_parent_that_was_told_to_serve_is_known)
+{
+    CHECK_INT(finds_server("CPROF_HTTP=6060"), true, "a port");
+    CHECK_INT(finds_server("CPROF_HTTP_PREFIX=/x"), false, "another variable");
+    CHECK_INT(finds_server("MY_CPROF_HTTP=6060"), false, "one that ends so");
+    CHECK_INT(finds_server("A=CPROF_HTTP=6060"), false, "inside a value");
 }
 
 TEST_ALONE(a_parent_with_the_library_is_known)
