@@ -64,7 +64,7 @@ static void add_file_name(struct text *text, const char *name)
 {
     enum { ROOM = 160 };
 
-    for (size_t i = 0; name[i] && i < ROOM; i++)
+    for (size_t i = 0; i < ROOM && name[i]; i++)
         text_add_char(text, is_plain(name[i]) ? name[i] : '_');
 }
 
