@@ -624,13 +624,17 @@ static void add_wait(const struct profile_current *current, const struct thread 
     if (!stack)
         return;
     int64_t values[2] = {1, now_ns() - start_ns};
-    current->add(current, &(struct profile_sample){
-                              .stack = stack,
-                              .tag = kind + 1,
-                              .values = values,
-                              .state = "waiting",
-                              .tid = load_relaxed(&thread->tid),
-                          });
+    struct pprof_label labels[LABELS_PER_THREAD];
+    const struct profile_sample sample = {
+        .stack = stack,
+        .tag = kind + 1,
+        .values = values,
+        .state = "waiting",
+        .tid = load_relaxed(&thread->tid),
+        .labels = labels,
+        .n_labels = labels_of(thread, labels),
+    };
+    current->add(current, &sample);
 }
 
 void block_current(const struct profile_current *current)

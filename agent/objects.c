@@ -120,11 +120,24 @@ static bool is_name(const char *name)
     return size > 0 && size <= OBJECTS_NAME_MAX && !strpbrk(name, " \t\n\v\f\r");
 }
 
+/* Paths of the HTTP interface and profiles to come. */
+static bool is_reserved(const char *name)
+{
+    static const char *const reserved[] = {
+        "cmdline",  "cpu",   "flame", "goroutine", "metrics", "profile", "rate",
+        "snapshot", "start", "stop",  "symbol",    "thread",  "trace"};
+
+    for (size_t i = 0; i < COUNT_OF(reserved); i++)
+        if (strcmp(name, reserved[i]) == 0)
+            return true;
+    return false;
+}
+
 int objects_new(const char *name, bool has_bytes, struct objects **ret)
 {
     if (!is_name(name))
         return -EINVAL;
-    if (profile_find(name))
+    if (profile_find(name) || is_reserved(name))
         return -EEXIST;
     struct objects *objects = make(name, has_bytes);
     if (!objects)

@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/labels.h"
 #include "agent/source.h"
 #include "agent/wait.h"
 #include "base/atomic.h"
@@ -46,6 +47,7 @@ struct thread {
     _Atomic uint64_t n_kept[N_SOURCES]; /* the owner writes */
     _Atomic uint64_t n_dropped[N_SOURCES][N_DROPS];
     _Atomic uint32_t creator; /* record of threadcreate: who made it; 0: not known */
+    struct label *_Atomic labels[LABELS_PER_THREAD]; /* labels.h */
     struct thread_waits waits;
 };
 

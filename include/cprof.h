@@ -52,8 +52,8 @@ uint64_t cprof_set_heap_rate(uint64_t rate_bytes) __attribute__((weak));
  * a no-op: profiles are NULL, adding succeeds. */
 typedef struct cprof_profile cprof_profile;
 
-/* A new profile.  NULL and errno: EINVAL (name NULL, empty, over 255 bytes, or with white space), EEXIST (in use, or a
- * built-in one), ENOSPC (no memory, or 4096 are there), ENOSYS (without the agent).
+/* A new profile.  NULL and errno: EINVAL (name NULL, empty, over 255 bytes, or with white space), EEXIST (in use, a
+ * built-in one, or kept for one: cpu, thread, profile, cmdline, symbol, ...), ENOSPC (no memory, or 4096 are there), ENOSYS (without the agent).
  * Any thread, signal-safe. */
 cprof_profile *cprof_profile_new(const char *name) __attribute__((weak));
 
@@ -90,6 +90,17 @@ void cprof_profile_remove(cprof_profile *profile, const void *value) __attribute
  * stdio.  Keeps errno.  Any thread. */
 int cprof_profile_write(const cprof_profile *profile, int fd, int debug) __attribute__((weak));
 
+/* ---- labels of threads ---- */
+
+/* The calling thread's label `key` becomes `value` (texts, copied), or is taken off when value is NULL: what it works at, for
+ * instance a tenant or a kind of request.  Shown with the samples of what a thread is doing at the moment of a
+ * snapshot: the waits in progress of the block profile.  A new thread has none.
+ * Returns 0; EINVAL: key NULL, empty or one of the agent's own (bytes, wait, state, thread, tid, entry), key or value
+ * over 255 bytes; ENOSPC: the thread has four others; ENOMEM: over CPROF_MEMORY, the old value stays.  0
+ * without the agent.  Equal texts take memory once, and for ever: do not put request numbers there.  Keeps errno.
+ * Any thread, signal-safe. */
+int cprof_label_set(const char *key, const char *value) __attribute__((weak));
+
 #ifndef CPROF_AGENT
 /* Where the function is; NULL without the agent.  Read from the GOT: any other reference of a program that is not
  * position independent is settled by the linker, which knows no agent, as 0 for ever. */
@@ -116,6 +127,7 @@ int cprof_profile_write(const cprof_profile *profile, int fd, int debug) __attri
 #define cprof_set_mutex_rate(rate_ns) CPROF_CALL(cprof_set_mutex_rate, 0, (rate_ns))
 #define cprof_set_mutex_fraction(n)   CPROF_CALL(cprof_set_mutex_fraction, 0, (n))
 #define cprof_set_heap_rate(rate)     CPROF_CALL(cprof_set_heap_rate, 0, (rate))
+#define cprof_label_set(key, value)   CPROF_CALL(cprof_label_set, 0, (key, value))
 #define cprof_profile_new(name) \
     CPROF_CALL(cprof_profile_new, (errno = ENOSYS, (cprof_profile *)0), (name))
 #define cprof_profile_lookup(name)    CPROF_CALL(cprof_profile_lookup, (cprof_profile *)0, (name))

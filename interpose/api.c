@@ -6,6 +6,7 @@
 #include "agent/contention.h"
 #include "agent/dump.h"
 #include "agent/heap.h"
+#include "agent/labels.h"
 #include "agent/objects.h"
 #include "agent/process.h"
 #include "agent/profile.h"
@@ -45,6 +46,15 @@ EXPORT uint64_t cprof_set_mutex_fraction(uint64_t n)
 EXPORT uint64_t cprof_set_heap_rate(uint64_t rate_bytes)
 {
     return agent_is_active() ? heap_set_rate(rate_bytes) : 0;
+}
+
+EXPORT int cprof_label_set(const char *key, const char *value)
+{
+    const int saved_errno = errno;
+    const int err = agent_is_active() && !process_is_borrowed() ? labels_set(key, value) : 0;
+
+    errno = saved_errno;
+    return err;
 }
 
 /* ---- profiles: a handle is a struct profile, built in or made ---- */

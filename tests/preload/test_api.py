@@ -7,7 +7,7 @@ import unittest
 
 import harness
 import pprof_decode
-from harness import PreloadTest, preload
+from harness import PreloadTest, bare, preload
 
 CODES = """\
 active: 1
@@ -347,6 +347,23 @@ class Documents(PreloadTest):
         self.assertEqual({sample.functions()[0] for sample in blobs.samples}, {"user_forgets"})
         self.assertEqual(run.profile("conns").total("conns"), 2)
         self.assertIn(f"program.{run.pid}.0001.blobstore.Open.pb.gz", run.entries())
+
+
+class Labels(PreloadTest):
+    def test_of_a_thread_stand_at_its_waits_in_progress(self):
+        run = preload("labelled", CPROF_MIN_LIFE=0)
+        self.assertEqual((run.status, run.text()), (0, "0 0 0 22 errno 77\n"), run.stderr)
+        found = {}
+        for sample in run.profile("block", number=1).samples:
+            labels = {label.key: label.text for label in sample.labels}
+            for function in ("wait_with_labels", "wait_without"):
+                if function in sample.functions():
+                    found[function] = (labels.get("state"), labels.get("tenant"), labels.get("job"))
+        self.assertEqual(found, {"wait_with_labels": ("waiting", "acme", None), "wait_without": ("waiting", None, None)})
+
+    def test_are_a_no_op_without_the_agent(self):
+        for run in (bare("labelled"), preload("labelled", CPROF="off")):
+            self.assertEqual((run.status, run.text(), run.stderr), (0, "0 0 0 0 errno 77\n", b""))
 
 
 if __name__ == "__main__":

@@ -61,6 +61,8 @@ TEST_ALONE(names_that_are_no_names_are_refused)
         {"a\tb",         -EINVAL},
         {"a\n",          -EINVAL},
         {" a",           -EINVAL},
+        {"goroutine",    -EEXIST},
+        {"symbol",       -EEXIST},
         {"heap",         -EEXIST},
         {"allocs",       -EEXIST},
         {"threadcreate", -EEXIST},
