@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <sys/syscall.h>
 
+#include "agent/lockwords.h"
 #include "agent/process.h"
 #include "agent/sample.h"
 #include "agent/sampler.h"
@@ -14,7 +15,8 @@
 #include "base/sys.h"
 #include "base/text.h"
 
-_Atomic bool contention_is_on, contention_was_given_up;
+_Atomic bool contention_is_on;
+_Atomic uint32_t contention_rwlock_bits = RWLOCK_WRITER;
 
 static _Atomic uint64_t block_rate, mutex_rate, mutex_fraction;
 
@@ -212,8 +214,9 @@ static void forget(struct thread *thread, struct wait *wait, int64_t now,
 
     wait->lock = NULL;
     compiler_barrier();
-    if (lock && result == CONTENTION_GAVE_UP && !load_relaxed(&contention_was_given_up))
-        store_relaxed(&contention_was_given_up, true);
+    if (lock && result == CONTENTION_GAVE_UP &&
+        load_relaxed(&contention_rwlock_bits) == RWLOCK_WRITER)
+        store_relaxed(&contention_rwlock_bits, ~0u);
     if (lock)
         holders_leave(lock, wait->term_ns, now, result != CONTENTION_GAVE_UP, &nobodys_ns);
     if (nobodys_ns)

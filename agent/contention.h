@@ -57,9 +57,9 @@ enum contention_result {
 /* Is any of the two profiles on? */
 HIDDEN extern _Atomic bool contention_is_on;
 
-/* Has a wait for a lock been given up?  Then a lock that nobody waits for may still be owed for: words that do
- * not remember former waiters (rwlocks') are no longer trusted. */
-HIDDEN extern _Atomic bool contention_was_given_up;
+/* Bits of a rwlock's word that make its unlock worth a look: a writer's; once a wait for a lock was given up, all, for then
+ * a lock that nobody waits for may still be owed for. */
+HIDDEN extern _Atomic uint32_t contention_rwlock_bits;
 
 /* `lock`: whose holder is to be charged; NULL: nobody. */
 void contention_begin_at(struct contention *wait, enum wait_kind kind,

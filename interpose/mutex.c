@@ -109,11 +109,20 @@ HIDDEN int64_t mutex_charge(const pthread_mutex_t *mutex)
     return contention_is_awaited(mutex) && is_release(mutex) ? contention_charge(mutex) : 0;
 }
 
-static NOINLINE int unlock_awaited(pthread_mutex_t *mutex,
-                                   int (*real_unlock)(pthread_mutex_t *))
+static NOINLINE int unlock_awaited(pthread_mutex_t *mutex)
 {
     const int64_t charge_ns = mutex_charge(mutex);
-    const int err = real_unlock(mutex);
+    const int err = real.pthread_mutex_unlock(mutex);
+
+    if (charge_ns)
+        contention_on_release(charge_ns);
+    return err;
+}
+
+static NOINLINE int mtx_unlock_awaited(mtx_t *mutex)
+{
+    const int64_t charge_ns = mutex_charge((pthread_mutex_t *)mutex);
+    const int err = real.mtx_unlock(mutex);
 
     if (charge_ns)
         contention_on_release(charge_ns);
@@ -124,15 +133,14 @@ EXPORT int pthread_mutex_unlock(pthread_mutex_t *mutex)
 {
     if (likely(mutex_seems_unawaited(mutex)))
         return real.pthread_mutex_unlock(mutex);
-    return unlock_awaited(mutex, real.pthread_mutex_unlock);
+    return unlock_awaited(mutex);
 }
 
 EXPORT int mtx_unlock(mtx_t *mutex)
 {
     if (likely(mutex_seems_unawaited((pthread_mutex_t *)mutex)))
         return real.mtx_unlock(mutex);
-    return unlock_awaited((pthread_mutex_t *)mutex,
-                          (int (*)(pthread_mutex_t *))real.mtx_unlock);
+    return mtx_unlock_awaited(mutex);
 }
 
 /* Names that glibc has for its own libraries. */

@@ -102,7 +102,7 @@ static NOINLINE int unlock_awaited(pthread_rwlock_t *rwlock)
 /* Whoever is waited for, a writer waits or holds it; but one that gave up leaves no trace in the word. */
 EXPORT int pthread_rwlock_unlock(pthread_rwlock_t *rwlock)
 {
-    if (likely(!rwlock_has_writer(rwlock) && !load_relaxed(&contention_was_given_up)))
+    if (likely(!rwlock_has(rwlock, load_relaxed(&contention_rwlock_bits))))
         return real.pthread_rwlock_unlock(rwlock);
     return unlock_awaited(rwlock);
 }
