@@ -415,11 +415,12 @@ static void memo_step(struct walk *w, struct cfi_rule rule)
 static void restore(struct walk *w, uintptr_t at, uintptr_t *ret_reg)
 {
     if (at % sizeof(uintptr_t) == 0 && can_read(w, at))
-        *ret_reg = relocated(w, word_at(at));
+        *ret_reg = word_at(at);
 }
 
+/* is_copy is known where this is inlined: the walk of the thread's own stack has nothing to relocate. */
 static inline __attribute__((always_inline)) bool step_to(struct walk *w, struct cfi_rule rule,
-                                                          uintptr_t cfa)
+                                                          uintptr_t cfa, bool is_copy)
 {
     const uintptr_t base = rule.flags & CFI_SAVED_AT_BP ? w->bp : cfa;
 
@@ -433,22 +434,26 @@ static inline __attribute__((always_inline)) bool step_to(struct walk *w, struct
         restore(w, slot_address(base, rule.bx_offset), &w->bx);
     if (rule.flags & CFI_SAVED_BP)
         restore(w, slot_address(base, rule.bp_offset), &w->bp);
+    if (is_copy) {
+        w->bx = relocated(w, w->bx);
+        w->bp = relocated(w, w->bp);
+    }
     w->sp = cfa;
     return true;
 }
 
 /* 6.5 ns in a deep recursion (tests/unit/unwind_test.c). */
-static inline bool step(struct walk *w)
+static inline __attribute__((always_inline)) bool step(struct walk *w, bool is_copy)
 {
     const struct cfi_rule rule = rule_at(w);
     bool is_done;
 
     switch (rule.cfa) {
-    case CFI_SP: is_done = step_to(w, rule, w->sp + (uintptr_t)rule.cfa_offset); break;
-    case CFI_BP: is_done = step_to(w, rule, w->bp + (uintptr_t)rule.cfa_offset); break;
+    case CFI_SP: is_done = step_to(w, rule, w->sp + (uintptr_t)rule.cfa_offset, is_copy); break;
+    case CFI_BP: is_done = step_to(w, rule, w->bp + (uintptr_t)rule.cfa_offset, is_copy); break;
     case CFI_GUESS: is_done = step_by_guess(w); break;
     case CFI_SIGNAL: w->is_exact = true; return step_out_of_handler(w);
-    default: is_done = step_to(w, rule, rare_cfa(w, rule));
+    default: is_done = step_to(w, rule, rare_cfa(w, rule), is_copy);
     }
     w->is_exact = rule.cfa != CFI_GUESS && rule.flags & CFI_INTERRUPTED;
     w->regs = NULL;
@@ -464,7 +469,7 @@ static COLD bool step_noting(struct walk *w)
 
     memo_step(w, rule);
     const uintptr_t bp = w->bp;
-    const bool is_done = step(w);
+    const bool is_done = step(w, false);
     if (w->low != low || w->high != high)
         w->n_words = UNWIND_WORDS_MAX + 1;
     if (!is_done)
@@ -479,11 +484,11 @@ static COLD bool step_noting(struct walk *w)
 }
 
 static inline __attribute__((always_inline)) size_t walk_on(struct walk *w, uintptr_t *ret_pcs,
-                                                            size_t max)
+                                                            size_t max, bool is_copy)
 {
     size_t n = 0;
 
-    while (n < max && step(w) && w->pc != 0 && w->pc != UINTPTR_MAX)
+    while (n < max && step(w, is_copy) && w->pc != 0 && w->pc != UINTPTR_MAX)
         ret_pcs[n++] = w->pc + w->is_exact;
     return n;
 }
@@ -504,7 +509,7 @@ size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max)
         return 0;
     if (!enter_stack(&w, from.sp))
         return 0;
-    return walk_on(&w, ret_pcs, max);
+    return walk_on(&w, ret_pcs, max, false);
 }
 
 /* ---- walks that are remembered ---- */
@@ -603,8 +608,8 @@ void unwind_remember(struct unwind_memo *memo, uintptr_t result)
 }
 
 /* What another thread's frames return to may be unloaded under our feet, so it counts as guessed. */
-size_t unwind_walk_copy(struct unwind_frame from, const struct unwind_copy *copy,
-                        uintptr_t *ret_pcs, size_t max, bool *ret_is_cut)
+COLD size_t unwind_walk_copy(struct unwind_frame from, const struct unwind_copy *copy,
+                             uintptr_t *ret_pcs, size_t max, bool *ret_is_cut)
 {
     struct walk w = {
         .pc = from.pc,
@@ -622,7 +627,7 @@ size_t unwind_walk_copy(struct unwind_frame from, const struct unwind_copy *copy
     w.bp = relocated(&w, from.bp);
     w.bx = relocated(&w, from.bx);
     const size_t n =
-        unwind_is_supported() && enter_stack(&w, w.sp) ? walk_on(&w, ret_pcs, max) : 0;
+        unwind_is_supported() && enter_stack(&w, w.sp) ? walk_on(&w, ret_pcs, max, true) : 0;
     *ret_is_cut = w.is_cut;
     return n;
 }
