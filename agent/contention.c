@@ -177,10 +177,11 @@ static void use_early(struct sample *sample, struct stack *stack)
     ((struct early *)(void *)sample)->stack = stack;
 }
 
-static struct stack *take_early(struct thread *thread, int64_t now)
+static struct stack *take_early(struct thread *thread, int64_t now,
+                                const struct unwind_frame *from)
 {
     struct early early = {
-        .sample = {.source = SOURCE_BLOCK, .use = use_early}
+        .sample = {.source = SOURCE_BLOCK, .use = use_early, .from = from}
     };
     const uint64_t rate = load_relaxed(&block_rate);
 
@@ -325,7 +326,7 @@ void contention_begin_at(struct contention *wait, enum wait_kind kind,
         struct wait *shown = take_place(wait, from->sp);
         show(wait, shown, from);
         if (lock)
-            wait->stack = take_early(thread, now);
+            wait->stack = take_early(thread, now, from);
         follow(wait, shown, lock);
     }
     errno = saved_errno;

@@ -186,7 +186,7 @@ void handles_add_from(enum record_source source, const int *fds, size_t n, const
 {
     const int saved_errno = errno;
     struct opened opened = {
-        .sample = {.source = source, .use = use_stack, .from = from},
+        .sample = {.source = source, .use = use_stack, .from = from, .is_repeated = true},
         .fds = fds,
         .n = n,
         .stream = stream,

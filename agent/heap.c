@@ -341,11 +341,12 @@ struct heap_due heap_on_due(size_t size)
     return rate ? (struct heap_due){index + 1} : not_a_sample;
 }
 
-void heap_on_alloc(const void *p, size_t size, struct heap_due due)
+void heap_on_alloc_from(const void *p, size_t size, struct heap_due due,
+                        const struct unwind_frame *from)
 {
     const int saved_errno = errno;
     struct heap_sample sample = {
-        .sample = {.source = SOURCE_HEAP, .use = record_sample},
+        .sample = {.source = SOURCE_HEAP, .use = record_sample, .from = from},
         .address = (uintptr_t)p,
         .size = size,
         .rate = due.rate - 1,

@@ -24,6 +24,7 @@
 
 #include "agent/profile.h"
 #include "agent/thread.h"
+#include "agent/unwind.h"
 #include "base/atomic.h"
 #include "base/compiler.h"
 
@@ -74,8 +75,16 @@ struct heap_due {
 };
 struct heap_due heap_on_due(size_t size);
 
-/* The real call gave `p`; NULL: it failed, nothing is recorded. */
-void heap_on_alloc(const void *p, size_t size, struct heap_due due);
+/* The real call gave `p`; NULL: it failed, nothing is recorded.  Inlined: the walk begins in the wrapper. */
+void heap_on_alloc_from(const void *p, size_t size, struct heap_due due,
+                        const struct unwind_frame *from);
+static inline __attribute__((always_inline)) void heap_on_alloc(const void *p, size_t size,
+                                                                struct heap_due due)
+{
+    const struct unwind_frame from = unwind_here();
+
+    heap_on_alloc_from(p, size, due, &from);
+}
 
 /* `p` is about to be freed. */
 void heap_on_free(const void *p);

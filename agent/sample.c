@@ -1,6 +1,8 @@
 /* sample - see sample.h. */
 #include "agent/sample.h"
 
+#include <string.h>
+
 #include "agent/stack.h"
 #include "agent/stacktab.h"
 #include "agent/thread.h"
@@ -23,30 +25,30 @@ static inline size_t frames_to_take(const struct sample *sample)
     return n < STACK_DEPTH_MAX ? n : STACK_DEPTH_MAX;
 }
 
+/* Those of the caller that are not skipped, moved to the front. */
+static size_t drop_skipped(uintptr_t *pcs, size_t n, size_t skip, bool *truncated)
+{
+    const size_t depth = load_relaxed(&depth_max);
+
+    n -= skip < n ? skip : n;
+    memmove(pcs, pcs + skip, n * sizeof *pcs);
+    *truncated |= n > depth;
+    return n < depth ? n : depth;
+}
+
 /* pcs: room for frames_to_take() + STACK_OWN_FRAMES.  Inlined, as each frame of our own costs a step of the walk. */
 static inline __attribute__((always_inline)) void capture(struct sample *sample, uintptr_t *pcs)
 {
+    struct unwind_memo *memo = NULL;
     bool truncated;
-    const size_t depth = load_relaxed(&depth_max), skip = sample->skip;
-    size_t n = stack_capture(pcs, frames_to_take(sample), &truncated);
+    const size_t max = frames_to_take(sample);
+    size_t n = sample->is_repeated
+                   ? stack_capture_memo(sample->from, pcs, max, &truncated, &memo)
+                   : stack_capture(sample->from, pcs, max, &truncated);
 
-    if (unlikely(skip)) {
-        pcs += skip < n ? skip : n;
-        n -= skip < n ? skip : n;
-        truncated |= n > depth;
-        n = n < depth ? n : depth;
-    }
-    sample->use(sample, stacktab_intern(pcs, n, truncated && n));
-}
-
-static NOINLINE void capture_and_remember(struct sample *sample, uintptr_t *pcs)
-{
-    struct unwind_memo *memo;
-    bool truncated;
-    const size_t n =
-        stack_capture_memo(sample->from, pcs, load_relaxed(&depth_max), &truncated, &memo);
+    if (unlikely(sample->skip))
+        n = drop_skipped(pcs, n, sample->skip, &truncated);
     struct stack *stack = stacktab_intern(pcs, n, truncated && n);
-
     if (memo)
         unwind_remember(memo, (uintptr_t)stack);
     sample->use(sample, stack);
@@ -58,28 +60,24 @@ enum {
     DEEP_FRAMES = STACK_DEPTH_MAX + STACK_OWN_FRAMES
 };
 
-static NOINLINE void capture_shallow(void *arg)
+static NOINLINE void capture_shallow(void *sample)
 {
     uintptr_t pcs[SHALLOW_FRAMES];
 
-    struct sample *sample = arg;
-
-    if (sample->from)
-        capture_and_remember(sample, pcs);
-    else
-        capture(sample, pcs);
+    capture(sample, pcs);
 }
 
-static NOINLINE void capture_deep(void *arg)
+static NOINLINE void capture_deep(void *sample)
 {
     uintptr_t pcs[DEEP_FRAMES];
 
-    struct sample *sample = arg;
+    capture(sample, pcs);
+}
 
-    if (sample->from)
-        capture_and_remember(sample, pcs);
-    else
-        capture(sample, pcs);
+/* The stack that a repeated sample had before; NULL: it has to be walked. */
+static inline struct stack *recall(const struct sample *sample)
+{
+    return sample->is_repeated ? (struct stack *)unwind_recall(sample->from) : NULL;  // NOLINT
 }
 
 bool sample_take(struct sample *sample)
@@ -95,8 +93,7 @@ bool sample_take(struct sample *sample)
     }
     void (*work)(void *) = is_deep ? capture_deep : capture_shallow;
     if (likely(stack_has_room(room))) {
-        struct stack *known =
-            sample->from ? (struct stack *)unwind_recall(sample->from) : NULL;  // NOLINT
+        struct stack *known = recall(sample);
         if (known)
             sample->use(sample, known);
         else

@@ -24,6 +24,8 @@ struct sample {
     void (*use)(struct sample *sample, struct stack *stack);
     /* A frame of the caller in which the walk begins, to pass the agent's own ones; NULL: here. */
     const struct unwind_frame *from;
+    bool
+        is_repeated; /* the same stack is likely to come again from there: it is remembered; not with skip */
 };
 
 /* False: dropped and counted; use() was not called. */

@@ -35,18 +35,21 @@ size_t stack_keep(uintptr_t *pcs, size_t n, size_t max, bool *ret_truncated);
 
 /* Return addresses of the calling thread, innermost first, without frames of the agent: at most
  * `max` (<= STACK_DEPTH_MAX) in a buffer of max + STACK_OWN_FRAMES.  *ret_truncated says that
- * outer ones were left out.  Inlined, as each frame of our own costs a step of the walk. */
+ * outer ones were left out.  `from`: a frame of the caller's to begin in; NULL: here.  Inlined, as each frame of
+ * our own costs a step of the walk. */
 static inline __attribute__((always_inline)) size_t
-stack_capture(uintptr_t *ret_pcs, size_t max, bool *ret_truncated)
+stack_capture(const struct unwind_frame *from, uintptr_t *ret_pcs, size_t max,
+              bool *ret_truncated)
 {
-    const size_t n = likely(unwind_is_supported())
-                         ? unwind_walk(unwind_here(), ret_pcs, max + STACK_OWN_FRAMES)
-                         : stack_capture_by_libunwind(ret_pcs, max + STACK_OWN_FRAMES);
+    const size_t n =
+        likely(unwind_is_supported())
+            ? unwind_walk(from ? *from : unwind_here(), ret_pcs, max + STACK_OWN_FRAMES)
+            : stack_capture_by_libunwind(ret_pcs, max + STACK_OWN_FRAMES);
 
     return stack_keep(ret_pcs, n, max, ret_truncated);
 }
 
-/* The same from a frame of the caller's, with a memo of it that may be filled in (unwind.h); NULL: none. */
+/* The same with a memo of it that may be filled in (unwind.h); NULL: none. */
 size_t stack_capture_memo(const struct unwind_frame *from, uintptr_t *ret_pcs, size_t max,
                           bool *ret_truncated, struct unwind_memo **ret_memo);
 

@@ -45,7 +45,7 @@ NOINLINE static void capture(void *arg)
 {
     (void)arg;
     memset(pcs, 0xee, sizeof pcs);
-    n_pcs = stack_capture(pcs, max, &truncated);
+    n_pcs = stack_capture(NULL, pcs, max, &truncated);
 }
 
 static void capture_guarded(void *arg)
