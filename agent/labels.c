@@ -7,6 +7,7 @@
 
 #include "agent/thread.h"
 #include "base/arena.h"
+#include "base/text.h"
 #include "base/trie.h"
 
 struct label {
@@ -44,17 +45,9 @@ static struct trie_item *make(const struct trie_key *key)
     return &label->item;
 }
 
-static uint64_t hash_text(uint64_t hash, const char *text)
-{
-    do
-        hash = (hash ^ (unsigned char)*text) * 0x100000001b3;
-    while (*text++);
-    return hash;
-}
-
 static struct label *intern(const char *name, const char *value)
 {
-    const uint64_t hash = hash_text(hash_text(0xcbf29ce484222325, name), value);
+    const uint64_t hash = text_hash(text_hash(TEXT_HASH_BEGIN, name), value);
     const struct label_key key = {
         .key = {.hash = hash ^ hash >> 32, .is_same = is_same, .make = make},
         .name = name,

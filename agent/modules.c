@@ -13,6 +13,7 @@
 #include "base/arena.h"
 #include "base/compiler.h"
 #include "base/sys.h"
+#include "base/text.h"
 
 enum { PAGE_BYTES = 4096 };
 
@@ -253,10 +254,8 @@ static COLD void count_refused(const struct found *found)
 {
     enum { PLACES = 256 };
     static _Atomic uint64_t refused[PLACES];
-    uint64_t hash = found->bias;
+    const uint64_t hash = text_hash(found->bias, path_of(found));
 
-    for (const char *c = path_of(found); *c; c++)
-        hash = (hash ^ (unsigned char)*c) * 0x100000001b3;
     if (swap_acq_rel(&refused[hash >> 32 & (PLACES - 1)], hash) != hash)
         add_relaxed(&n_refused, 1);
 }

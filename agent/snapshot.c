@@ -334,14 +334,14 @@ static bool is_alike(const struct pprof_sample *a, const struct pprof_sample *b)
 
 static size_t hash_sample(const struct pprof_sample *sample)
 {
-    uint64_t hash = 0xcbf29ce484222325;
+    uint64_t hash = TEXT_HASH_BEGIN;
 
     for (uint32_t i = 0; i < sample->n_locations; i++)
-        hash = (hash ^ sample->locations[i]) * 0x100000001b3;
+        hash = text_hash_u64(hash, sample->locations[i]);
     for (uint32_t i = 0; i < sample->n_labels; i++) {
-        hash = (hash ^ (uint64_t)sample->labels[i].number) * 0x100000001b3;
-        for (const char *c = sample->labels[i].text; c && *c; c++)
-            hash = (hash ^ (unsigned char)*c) * 0x100000001b3;
+        hash = text_hash_u64(hash, (uint64_t)sample->labels[i].number);
+        if (sample->labels[i].text)
+            hash = text_hash(hash, sample->labels[i].text);
     }
     return hash ^ hash >> 32;
 }
@@ -460,10 +460,8 @@ struct tables {
 /* Functions are told apart by their names. */
 static uint32_t function_of(struct tables *tables, const char *name)
 {
-    uint64_t hash = 0xcbf29ce484222325;
+    const uint64_t hash = text_hash(TEXT_HASH_BEGIN, name);
 
-    for (const char *c = name; *c; c++)
-        hash = (hash ^ (unsigned char)*c) * 0x100000001b3;
     for (size_t at = hash ^ hash >> 32;; at++) {
         uint32_t *slot = &tables->by_name[at & tables->by_name_mask];
         if (*slot && strcmp(tables->functions[*slot - 1].name, name) != 0)

@@ -50,6 +50,19 @@ bool text_glob(const char *pattern, const char *string);
 /* Levenshtein distance of two short strings (up to 63 characters each; longer ones: 64). */
 unsigned text_distance(const char *a, const char *b);
 
+/* Goes on with the hash of what came before, TEXT_HASH_BEGIN at first: FNV-1a, 64 bits (Fowler, Noll, Vo). */
+static const uint64_t TEXT_HASH_BEGIN = 0xcbf29ce484222325;
+static inline uint64_t text_hash_u64(uint64_t hash, uint64_t value)
+{
+    return (hash ^ value) * 0x100000001b3;
+}
+static inline uint64_t text_hash(uint64_t hash, const char *string)
+{
+    for (; *string; string++)
+        hash = text_hash_u64(hash, (unsigned char)*string);
+    return hash;
+}
+
 bool text_starts_with(const char *string, const char *prefix);
 
 /* The value of the variable name[0..size) in an environment; NULL: not set. */

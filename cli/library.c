@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/compiler.h"
+#include "base/text.h"
 
 void library_find(char ret_path[PATH_MAX])
 {
@@ -57,15 +58,6 @@ static bool is_safe(const char *directory, bool is_shared)
     return !(st.st_mode & (S_IWGRP | S_IWOTH)) || (is_shared && st.st_mode & S_ISVTX);
 }
 
-static uint64_t hash(const char *text)
-{
-    uint64_t value = 0xcbf29ce484222325; /* FNV-1a */
-
-    for (; *text; text++)
-        value = (value ^ (unsigned char)*text) * 0x100000001b3;
-    return value;
-}
-
 static bool leads_to(const char *link, const char *path)
 {
     char target[PATH_MAX];
@@ -93,8 +85,8 @@ static bool link_below(const char *parent, char path[PATH_MAX])
     if (n >= PATH_MAX || (mkdir(directory, S_IRWXU) < 0 && errno != EEXIST) ||
         !is_safe(directory, false))
         return false;
-    if (snprintf(link, sizeof link, "%s/libcprof-%016lx.so", directory, hash(path)) >=
-            PATH_MAX ||
+    if (snprintf(link, sizeof link, "%s/libcprof-%016lx.so", directory,
+                 text_hash(TEXT_HASH_BEGIN, path)) >= PATH_MAX ||
         !make_link(path, link))
         return false;
     memcpy(path, link, sizeof link);
