@@ -158,6 +158,7 @@ static void record_event(struct thread *thread, struct event *event, int64_t now
     if (!event->mutex.units && !event->block.units)
         return;
     event->sample.use = use_event;
+    event->sample.is_repeated = true;
     event->sample.source = event->block.units ? SOURCE_BLOCK : SOURCE_MUTEX;
     if (!sample_take(&event->sample)) {
         carry(&waits->mutex, event->mutex);
@@ -181,7 +182,8 @@ static struct stack *take_early(struct thread *thread, int64_t now,
                                 const struct unwind_frame *from)
 {
     struct early early = {
-        .sample = {.source = SOURCE_BLOCK, .use = use_early, .from = from}
+        .sample = {
+                   .source = SOURCE_BLOCK, .use = use_early, .from = from, .is_repeated = true}
     };
     const uint64_t rate = load_relaxed(&block_rate);
 
@@ -343,12 +345,13 @@ static void end_shown(struct contention *wait, enum contention_result result, in
     leave_place(wait);
 }
 
-void contention_end_of(struct contention *wait, enum contention_result result)
+void contention_end_of(struct contention *wait, enum contention_result result,
+                       const struct unwind_frame *from)
 {
     const int saved_errno = errno;
     const bool is_lock = wait->kind == WAIT_MUTEX || wait->kind == WAIT_RWLOCK;
     const int64_t now = now_ns();
-    struct event event = {.block_tag = wait->kind + 1u};
+    struct event event = {.sample.from = from, .block_tag = wait->kind + 1u};
 
     if (unlikely(thread_own_record() != wait->thread)) { /* begun before a handler forked */
         errno = saved_errno;
@@ -370,11 +373,11 @@ int64_t contention_charge(const volatile void *lock)
     return mutex_is_on() ? holders_release(lock, now_ns()) : 0;
 }
 
-void contention_on_release(int64_t charge_ns)
+void contention_on_release_from(int64_t charge_ns, const struct unwind_frame *from)
 {
     const int saved_errno = errno;
-    struct thread *thread = charge_ns > 0 ? thread_own_record() : NULL;
-    struct event event = {0};
+    struct thread *thread = thread_own_record();
+    struct event event = {.sample.from = from};
 
     if (thread) {
         event.mutex = weigh_mutex(thread, charge_ns);

@@ -64,9 +64,10 @@ HIDDEN extern _Atomic uint32_t contention_rwlock_bits;
 /* `lock`: whose holder is to be charged; NULL: nobody. */
 void contention_begin_at(struct contention *wait, enum wait_kind kind,
                          const volatile void *lock, const struct unwind_frame *from);
-void contention_end_of(struct contention *wait, enum contention_result result);
+void contention_end_of(struct contention *wait, enum contention_result result,
+                       const struct unwind_frame *from);
 
-/* Inlined: the stack of a wait in progress is found from the wrapper's frame. */
+/* Inlined, all three: a stack is found from the wrapper's frame, also from outside while the wait is in progress. */
 static inline __attribute__((always_inline)) void
 contention_begin(struct contention *wait, enum wait_kind kind, const volatile void *lock)
 {
@@ -77,10 +78,13 @@ contention_begin(struct contention *wait, enum wait_kind kind, const volatile vo
         contention_begin_at(wait, kind, lock, &from);
 }
 
-static inline void contention_end(struct contention *wait, enum contention_result result)
+static inline __attribute__((always_inline)) void contention_end(struct contention *wait,
+                                                                 enum contention_result result)
 {
-    if (wait->start_ns)
-        contention_end_of(wait, result);
+    if (wait->start_ns) {
+        const struct unwind_frame from = unwind_here();
+        contention_end_of(wait, result, &from);
+    }
 }
 
 /* `lock` is about to be released: what its holder owes. */
@@ -90,7 +94,15 @@ static inline bool contention_is_awaited(const volatile void *lock)
 }
 int64_t contention_charge(const volatile void *lock);
 /* And now it is released; `charge_ns` may be 0. */
-void contention_on_release(int64_t charge_ns);
+void contention_on_release_from(int64_t charge_ns, const struct unwind_frame *from);
+
+static inline __attribute__((always_inline)) void contention_on_release(int64_t charge_ns)
+{
+    if (charge_ns > 0) {
+        const struct unwind_frame from = unwind_here();
+        contention_on_release_from(charge_ns, &from);
+    }
+}
 
 /* The calling thread's number as the kernel gives it. */
 int contention_tid(void);

@@ -623,8 +623,8 @@ int http_write_metrics(struct sink *sink, const struct http_state *state)
     add_number(&out, "locations", "gauge", "Distinct places in code.", locations_count());
     add_number(&out, "records", "gauge", "Stacks times profiles.", records_count());
     add_number(&out, "modules", "gauge", "Libraries seen.", modules_count());
-    add_number(&out, "thread_records", "gauge", "Threads that were alive at once, at most.",
-               thread_count());
+    add_number(&out, "thread_records", "gauge",
+               "Threads that were sampled and alive at once, at most.", thread_count());
     add_number(&out, "memory_bytes", "gauge", "Memory of the agent.", arena_used_bytes());
     add_number(&out, "memory_limit_bytes", "gauge", "CPROF_MEMORY.", arena_cap_bytes());
     add_number(&out, "memory_refused_total", "counter", "Requests that the limit refused.",

@@ -30,7 +30,6 @@ static struct thread *take_over(int tid)
             return NULL;
         int owner = load_relaxed(&thread->tid);
         if (sys_tgkill(pid, owner, 0) == -ESRCH && cas_acq_rel(&thread->tid, &owner, tid)) {
-            store_relaxed(&thread->creator, 0);
             labels_forget(thread);
             contention_abandon(thread, load_relaxed(&thread->pid) == pid);
             store_relaxed(&thread->pid, pid);

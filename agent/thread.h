@@ -46,7 +46,6 @@ struct thread {
     _Atomic int64_t held_limit;         /* it moves from here on; the owner writes */
     _Atomic uint64_t n_kept[N_SOURCES]; /* the owner writes */
     _Atomic uint64_t n_dropped[N_SOURCES][N_DROPS];
-    _Atomic uint32_t creator; /* record of threadcreate: who made it; 0: not known */
     struct label *_Atomic labels[LABELS_PER_THREAD]; /* labels.h */
     struct thread_waits waits;
 };
@@ -76,7 +75,7 @@ struct thread *thread_own_record(void);
 /* The list of all records, newest first. */
 struct thread *thread_first(void);
 
-/* How many records there are: at least as many as threads were alive at once. */
+/* How many records there are: at least as many as threads that needed one were alive at once. */
 uint32_t thread_count(void);
 
 /* Makes places for a source that was made at run time. False: no memory. */

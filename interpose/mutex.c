@@ -114,8 +114,7 @@ static NOINLINE int unlock_awaited(pthread_mutex_t *mutex)
     const int64_t charge_ns = mutex_charge(mutex);
     const int err = real.pthread_mutex_unlock(mutex);
 
-    if (charge_ns)
-        contention_on_release(charge_ns);
+    contention_on_release(charge_ns);
     return err;
 }
 
@@ -124,8 +123,7 @@ static NOINLINE int mtx_unlock_awaited(mtx_t *mutex)
     const int64_t charge_ns = mutex_charge((pthread_mutex_t *)mutex);
     const int err = real.mtx_unlock(mutex);
 
-    if (charge_ns)
-        contention_on_release(charge_ns);
+    contention_on_release(charge_ns);
     return err;
 }
 

@@ -94,8 +94,7 @@ static NOINLINE int unlock_awaited(pthread_rwlock_t *rwlock)
     const int64_t charge_ns = is_charged ? contention_charge(rwlock) : 0;
     const int err = real.pthread_rwlock_unlock(rwlock);
 
-    if (charge_ns)
-        contention_on_release(charge_ns);
+    contention_on_release(charge_ns);
     return err;
 }
 

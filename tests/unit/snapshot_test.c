@@ -360,11 +360,7 @@ TEST_ALONE(all_profiles_can_be_taken)
     contention_begin(&wait, WAIT_JOIN, NULL);
     contention_end(&wait, CONTENTION_GOT_IT);
     threadcreate_set_on(true);
-    const struct threadcreate_entry entry = {(void *(*)(void *))(uintptr_t)set_up, NULL};
-    const struct threadcreate creation = threadcreate_prepare(entry);
-    CHECK(threadcreate_begin(creation.block).function == entry.function);
-    CHECK_INT(load_relaxed(&thread_record()->creator), creation.record->id, "creator");
-    threadcreate_end(creation, true);
+    threadcreate_on_create((uintptr_t)set_up);
     handles_set(HANDLES_DESCRIPTORS | HANDLES_STREAMS);
     int fds[2];
     CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
