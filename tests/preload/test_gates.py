@@ -248,6 +248,26 @@ class NoSetup(unittest.TestCase):
         self.assertEqual(done.stdout.decode().splitlines()[-1], "2 passed, 5 failed, 1 skipped", done.stdout.decode())
         self.assertIn("no node", done.stdout.decode())
 
+    def test_what_a_fuzzer_finds_is_counted(self):
+        if not shutil.which("clang"):
+            self.skipTest("clang is not installed")
+        shutil.copytree(ROOT / "scripts", self.tree / "scripts")
+        self.write("Makefile", "all:\nfuzz-build:\n\tmkdir -p build-fuzz/fuzz\n"
+                               "\tclang -fsanitize=fuzzer -o build-fuzz/fuzz/made_fuzz tests/fuzz/made_fuzz.c\n")
+        self.write("tests/fuzz/made_fuzz.c", """\
+#include <stddef.h>
+#include <stdlib.h>
+int LLVMFuzzerTestOneInput(const char *data, size_t size)
+{
+    if (size && data[0] == 'x')
+        abort();
+    return 0;
+}
+""")
+        done = run(self.tree / "scripts/check", "fuzz")
+        self.assertEqual((done.stdout.decode().splitlines()[-1], done.returncode), ("2 passed, 1 failed", 1))
+        self.assertEqual([path.read_bytes()[:1] for path in (self.tree / "build-fuzz/fuzz").glob("made_fuzz.crash-*")], [b"x"])
+
     def test_a_broken_build_fails(self):
         shutil.copytree(ROOT / "scripts", self.tree / "scripts")
         self.write("Makefile", "all:\n\tfalse\n")
