@@ -4,7 +4,7 @@ const data = JSON.parse(document.getElementById('data').textContent);
 const graph = document.getElementById('graph'), search = document.getElementById('search');
 const select = document.getElementById('type'), matched = document.getElementById('matched');
 const detail = document.getElementById('detail'), inverted = document.getElementById('inverted');
-const ROW = 18, LEAST_PIXELS = 0.7;
+const ROW = 18, LEAST_PIXELS = 0.7, LEAST_FOR_TEXT = 20;
 let root, zoomed;
 
 // _ZN3foo3barEv becomes foo::bar; what is more than nested names (templates, operators) stays as it is.
@@ -95,7 +95,8 @@ function place(node, depth, left, width, outer) {
     box.style.width = width + 'px';
     box.style.top = depth * ROW + 'px';
     box.style.background = color(node);
-    box.className = (outer ? 'outer' : '') + (isHit(node) ? ' hit' : '');
+    const classes = {outer, hit: isHit(node), narrow: width < LEAST_FOR_TEXT};
+    box.className = Object.keys(classes).filter(name => classes[name]).join(' ');
     box.onclick = () => { zoomed = node; draw(); };
     box.onmouseover = () => { detail.textContent = box.title.replace('\n', ': '); };
     graph.append(box);

@@ -81,6 +81,12 @@ static void sum_records(const struct profile *profile, struct sums *sums)
     }
 }
 
+/* What counts live things has them as its values, whether or not it knows their stacks. */
+static bool counts_things(const struct profile *profile)
+{
+    return profile->current && strcmp(profile->types[0].type, profile->name) == 0;
+}
+
 /* Of those made at run time, of which there may be thousands, only the number. */
 static struct sums sum_profile(const struct profile *profile)
 {
@@ -95,6 +101,8 @@ static struct sums sum_profile(const struct profile *profile)
     sum_records(profile, &sums);
     if (profile->current)
         profile->current(&current);
+    if (counts_things(profile))
+        sums.count = (uint64_t)sums.values[0];
     return sums;
 }
 
@@ -162,13 +170,14 @@ static void add_profile_row(struct text_sink *out, const struct profile *profile
     add_links(out, profile->name);
     text_sink_add(out, "<td>");
     for (size_t i = 0; i < sums.n_values; i++) {
-        text_sink_add(out, i ? ", " : "");
+        text_sink_add(out, i ? ", <span class=\"whole\">" : "<span class=\"whole\">");
         add_human(out, sums.values[i], profile->types[i].unit);
         text_sink_add(out, " <span class=\"quiet\">");
         text_sink_html(out, profile->types[i].type);
-        text_sink_add(out, "</span>");
+        text_sink_add(out, "</span></span>");
     }
-    text_sink_addf(out, "</td><td>%s</td><td>", is_collected(profile) ? "on" : "off");
+    text_sink_addf(out, "</td><td>%s</td><td class=\"what\">",
+                   is_collected(profile) ? "on" : "off");
     text_sink_html(out, profile->description);
     text_sink_add(out, "</td></tr>\n");
 }
@@ -183,17 +192,18 @@ static void add_button(struct text_sink *out, const char *action, const char *te
 
 static void add_rates(struct text_sink *out)
 {
-    text_sink_addf(out,
-                   "<h2>Rates</h2>\n<form method=\"post\" action=\"rate\"><div class=\"bar\">"
-                   "<input type=\"hidden\" name=\"back\" value=\"1\">\n"
-                   "<label>heap: one sample per <input name=\"heap\" size=\"8\" value=\"%lu\"> "
-                   "bytes</label>\n"
-                   "<label>block: per <input name=\"block\" size=\"8\" value=\"%lu\"> ns of "
-                   "waiting</label>\n"
-                   "<label>mutex: per <input name=\"mutex\" size=\"8\" value=\"%lu\"> ns of "
-                   "waiting</label>\n"
-                   "<button>set</button> <span class=\"quiet\">0 is off</span></div></form>\n",
-                   heap_rate(), contention_block_rate(), contention_mutex_rate());
+    text_sink_addf(
+        out,
+        "<h2>Rates</h2>\n<form method=\"post\" action=\"rate\"><div class=\"bar\">"
+        "<input type=\"hidden\" name=\"back\" value=\"1\">\n"
+        "<label>heap: one sample per <input name=\"heap\" size=\"8\" value=\"%lu\"> "
+        "bytes</label>\n"
+        "<label>block: one per <input name=\"block\" size=\"8\" value=\"%lu\"> ns of "
+        "waiting</label>\n"
+        "<label>mutex: one per <input name=\"mutex\" size=\"8\" value=\"%lu\"> ns of "
+        "waiting</label>\n"
+        "<button>set</button> <span class=\"quiet\">0 is off</span></div></form>\n",
+        heap_rate(), contention_block_rate(), contention_mutex_rate());
 }
 
 static void add_row(struct text_sink *out, const char *name, uint64_t value)
@@ -279,6 +289,16 @@ static void add_title(struct text_sink *out)
     text_sink_add(out, "</p>\n");
 }
 
+/* A command to be copied. */
+static void add_hint(struct text_sink *out, const struct http_state *state)
+{
+    text_sink_add(out, "<p class=\"quiet\"><code>go tool pprof -http=: http://");
+    text_sink_html(out, state->host ? state->host : "ADDRESS");
+    text_sink_html(out, state->prefix);
+    text_sink_add(out, "/heap</code> &ndash; ?seconds=N: what happens in the next N seconds; "
+                       "?debug=1: as text.</p>\n");
+}
+
 int http_write_index(struct sink *sink, const struct http_state *state)
 {
     struct text_sink out;
@@ -286,14 +306,15 @@ int http_write_index(struct sink *sink, const struct http_state *state)
     text_sink_init(&out, sink);
     add_top(&out, "/debug/pprof/");
     add_title(&out);
-    text_sink_add(&out,
-                  "<h2>Profiles</h2>\n<table><tr><th class=\"n\">count</th><th>profile</th>"
-                  "<th colspan=\"4\"></th><th>sums</th><th></th><th></th></tr>\n");
+    text_sink_add(
+        &out,
+        "<h2>Profiles</h2>\n<table><tr><th class=\"n\">count</th><th>profile</th>"
+        "<th colspan=\"4\"></th><th>sums</th><th>is</th><th class=\"what\">what</th></tr>\n");
     for (const struct profile *profile = NULL; (profile = profile_next(profile));)
         add_profile_row(&out, profile);
-    text_sink_add(&out, "</table>\n<p class=\"quiet\">go tool pprof -http=: http://ADDRESS"
-                        "/debug/pprof/heap; ?seconds=N: what happens in the next N seconds; "
-                        "?debug=1: as text.</p>\n<p>");
+    text_sink_add(&out, "</table>\n");
+    add_hint(&out, state);
+    text_sink_add(&out, "<p>");
     if (state->has_cmdline)
         text_sink_add(&out, "<a href=\"cmdline\">command line</a> ");
     text_sink_add(&out, "<a href=\"metrics\">metrics</a></p>\n");
@@ -486,7 +507,8 @@ static void add_navigation(struct text_sink *out, const char *name, const char *
         text_sink_url(out, profile->name);
         text_sink_add(out, "\" title=\"flame graph of ");
         text_sink_html(out, profile->name);
-        text_sink_add(out, "\">");
+        text_sink_add(out,
+                      strcmp(profile->name, name) == 0 ? "\" aria-current=\"page\">" : "\">");
         text_sink_html(out, profile->name);
         text_sink_add(out, "</a>\n");
     }

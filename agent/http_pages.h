@@ -19,6 +19,8 @@ struct http_state {
     uint64_t n_requests;
     uint32_t n_connections;
     bool has_cmdline;
+    const char *host,
+        *prefix; /* of the request: what its sender calls this server, or NULL; where the index is */
 };
 
 int http_write_index(struct sink *sink, const struct http_state *state);

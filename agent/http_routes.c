@@ -737,6 +737,8 @@ enum http_progress http_route(struct http_exchange *exchange, const struct http_
     struct http_state copy = *state;
 
     copy.has_cmdline = settings.has_cmdline;
+    copy.host = exchange->request.host;
+    copy.prefix = settings.prefix;
     server = &copy;
     const enum http_progress progress = exchange->work ? do_in_turn(exchange, exchange->work)
                                         : exchange->profile ? do_in_turn(exchange, take_profile)

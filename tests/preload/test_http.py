@@ -829,6 +829,18 @@ class TestHttpPages(PreloadTest):
             self.assertEqual(sorted({form["action"] for form in page.forms}), ["rate", "snapshot", "stop"])
             self.assertIn("heap", " ".join(page.cells))
 
+    def test_index_counts_what_is_open(self):
+        """It had 0 of what the program inherited next to a sum that was not 0."""
+        with Served(CPROF_PROFILES="+fd") as served:
+            rows = re.findall(r'<tr><td class="n">(\d+)</td><td><a [^>]*>(\w+)</a>', served.ask("").body.decode())
+            self.assertEqual({name: int(count) for count, name in rows if name in OPENED},
+                             {"connection": 0, "blob": 0, "fd": 3})
+
+    def test_index_says_how_to_get_a_profile_from_here(self):
+        with Served(CPROF_HTTP_PREFIX="/x") as served:
+            hint = html.unescape(served.ask("/x/", host="localhost:6060").body.decode())
+            self.assertIn("<code>go tool pprof -http=: http://localhost:6060/x/heap</code>", hint)
+
     def test_flame_page_needs_no_script_for_its_table_and_nothing_from_outside(self):
         with Served(**EXACT) as served:
             served.do("keep")
@@ -866,7 +878,7 @@ class TestHttpPages(PreloadTest):
             graph = dom[dom.index('id="graph"'):dom.index('id="top"')]
             for name in ("all", "main", "keeps_hundred"):
                 self.assertRegex(graph, rf">{name}</div>")
-            self.assertRegex(graph, r'class=" ?hit"[^>]*>keeps_hundred')
+            self.assertRegex(graph, r'class="[^"]*\bhit\b[^"]*"[^>]*>keeps_hundred')
             share = float(re.search(r"matched (\d+\.\d\d)%", dom)[1])
             heap = profile_of(served.ask("heap"))
             wanted = 100 * heap.by_any("inuse_space")["keeps_hundred"] / heap.total("inuse_space")
@@ -877,7 +889,9 @@ class TestHttpPages(PreloadTest):
             self.assertRegex(by_number, r"matched \d+\.\d\d%")
             ARTEFACTS.mkdir(parents=True, exist_ok=True)
             self.chromium(url, f"--screenshot={ARTEFACTS}/flame.png")
-            self.chromium(f"http://localhost:{served.address}{BASE}", f"--screenshot={ARTEFACTS}/index.png")
+            index = f"http://localhost:{served.address}{BASE}"
+            self.chromium(index, f"--screenshot={ARTEFACTS}/index.png")
+            self.assertRegex(self.chromium(index, "--dump-dom"), r'title="flame graph of heap">flame graph</a>')
             for name in ("flame", "index"):
                 width, height = struct.unpack(">II", (ARTEFACTS / f"{name}.png").read_bytes()[16:24])
                 self.assertGreater(min(width, height), 300)
