@@ -277,72 +277,9 @@ static int open_temporary(const char *path)
         AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0600));
 }
 
-static int encode(const struct pprof_input *input, int fd)
-{
-    struct workspace work = {.size = pprof_workspace_bytes(input)};
-    struct sink_fd sink;
-
-    work.base = arena_map_job(work.size);
-    if (!work.base)
-        return -ENOMEM;
-    sink_fd_init(&sink, fd);
-    const int err = pprof_encode(input, &sink.sink, &work);
-    arena_unmap(work.base, work.size);
-    return err;
-}
-
-/* *ret_st: of the finished file. */
-static int write_file(const struct pprof_input *input, const char *temporary, const char *path,
-                      struct stat *ret_st)
-{
-    const int fd = open_temporary(temporary);
-
-    if (fd < 0)
-        return fd;
-    int err = encode(input, fd);
-    if (err == 0)
-        err = sys_fstat(fd, ret_st);
-    const int close_err = sys_close(fd);
-    if (err == 0)
-        err = close_err;
-    if (err == 0)
-        err = sys_rename(temporary, path);
-    if (err < 0)
-        sys_unlink(temporary);
-    return err;
-}
-
 static bool is_root(void)
 {
     return state.root_pid == process_pid();
-}
-
-/* 1: there was nothing to write. */
-static int write_profile(const struct profile *profile, uint32_t number, const char *path,
-                         struct stat *ret_st)
-{
-    char buffer[PATTERN_BYTES];
-    struct text temporary;
-    struct snapshot snapshot;
-
-    int err = snapshot_take(&snapshot, profile, &state.options);
-    if (err < 0)
-        return err;
-    if (snapshot.input.n_samples == 0 && !(is_root() && strcmp(profile->name, "heap") == 0)) {
-        err = 1;
-        goto out;
-    }
-    text_init(&temporary, buffer, sizeof buffer);
-    directory_of(path, &temporary);
-    err = ensure_directory(buffer);
-    if (err < 0)
-        goto out;
-    text_addf(&temporary, "/.cprof.%d.%lx.%u.%u.tmp", process_pid(),
-              load_relaxed(&process_self()->start_ns), number, profile->source);
-    err = temporary.cut ? -ENAMETOOLONG : write_file(&snapshot.input, buffer, path, ret_st);
-out:
-    snapshot_drop(&snapshot);
-    return err;
 }
 
 /* ---- a snapshot's number ---- */
@@ -393,24 +330,143 @@ static bool is_collected(const struct profile *profile)
            contention_was_on(profile->source);
 }
 
-/* ---- entry points ---- */
+/* ---- the files of one snapshot ---- */
 
-static void dump_profile(const struct profile *profile, uint32_t number, uint32_t reasons)
+/* Profiles that show the same records (heap and allocs) are frozen together, and what their files have in common
+ * is encoded once.  One at a time (trigger.c). */
+enum { FILES_MAX = 4 };
+static struct file {
+    const struct profile *profile;
+    struct sink_fd sink;
+    char path[PATTERN_BYTES], temporary[PATTERN_BYTES];
+    char title[NAME_BYTES];
+} files[FILES_MAX];
+
+static bool shows_the_same(const struct profile *a, const struct profile *b)
 {
-    char path[PATTERN_BYTES];
+    return a == b || (a->read && a->read == b->read && a->source == b->source);
+}
+
+/* Of the profiles that show the same, the one in whose turn they are written. */
+static const struct profile *first_of(const struct profile *profile)
+{
+    for (size_t i = 0; i < n_profiles; i++)
+        if (is_collected(&profiles[i]) && shows_the_same(&profiles[i], profile))
+            return &profiles[i];
+    return profile;
+}
+
+static int open_file(struct file *file, uint32_t number)
+{
+    struct text title, temporary;
+
+    text_init(&title, file->title, sizeof file->title);
+    text_addf(&title, SNAPSHOT_TITLE, file->profile->name);
+    text_init(&temporary, file->temporary, sizeof file->temporary);
+    directory_of(file->path, &temporary);
+    const int err = ensure_directory(file->temporary);
+    if (err < 0)
+        return err;
+    text_addf(&temporary, "/.cprof.%d.%lx.%u.%u.%u.tmp", process_pid(),
+              load_relaxed(&process_self()->start_ns), number, file->profile->source,
+              (unsigned)(file - files));
+    const int fd = temporary.cut ? -ENAMETOOLONG : open_temporary(file->temporary);
+    sink_fd_init(&file->sink, fd);
+    return fd < 0 ? fd : 0;
+}
+
+/* err: of what was written. *ret_st: of the finished file. */
+static int close_file(struct file *file, int err, struct stat *ret_st)
+{
+    if (err == 0)
+        err = sys_fstat(file->sink.fd, ret_st);
+    const int close_err = sys_close(file->sink.fd);
+    if (err == 0)
+        err = close_err;
+    if (err == 0)
+        err = sys_rename(file->temporary, file->path);
+    if (err < 0)
+        sys_unlink(file->temporary);
+    return err;
+}
+
+/* Opens the file of `profile`; false: it is not wanted, or cannot be, which is said. */
+static bool begin_file(struct file *file, const struct profile *profile, uint32_t number,
+                       bool is_empty)
+{
+    file->profile = profile;
+    if (is_empty && !(is_root() && strcmp(profile->name, "heap") == 0))
+        return false;
+    int err = path_of(file->path, number, state.time_s, profile);
+    if (err == 0)
+        err = open_file(file, number);
+    if (err < 0)
+        complain(file->path, err);
+    return err == 0;
+}
+
+static size_t begin_files(const struct profile *first, uint32_t number, bool is_empty)
+{
+    size_t n = begin_file(&files[0], first, number, is_empty);
+
+    for (size_t i = 0; i < n_profiles && n < FILES_MAX; i++)
+        if (&profiles[i] != first && is_collected(&profiles[i]) &&
+            shows_the_same(&profiles[i], first))
+            n += begin_file(&files[n], &profiles[i], number, is_empty);
+    return n;
+}
+
+static void end_file(struct file *file, int err, uint32_t number, uint32_t reasons)
+{
     struct stat st;
 
-    int err = path_of(path, number, state.time_s, profile);
-    if (err == 0)
-        err = write_profile(profile, number, path, &st);
-    if (err < 0)
-        complain(path, err);
-    if (err != 0)
+    err = close_file(file, err, &st);
+    if (err < 0) {
+        complain(file->path, err);
         return;
-    log_info("dump: %s: written", path);
+    }
+    log_info("dump: %s: written", file->path);
     if (!(reasons & DUMP_ASKED))
-        keep_add(number, profile, state.time_s, &st);
+        keep_add(number, file->profile, state.time_s, &st);
 }
+
+static int encode_files(const struct pprof_input *input, struct pprof_output *outputs, size_t n)
+{
+    struct workspace work = {.size = pprof_workspace_bytes(input)};
+
+    for (size_t i = 0; i < n; i++)
+        outputs[i] = (struct pprof_output){
+            .sink = &files[i].sink.sink,
+            .default_type = files[i].profile->default_type,
+            .comment = files[i].title,
+        };
+    work.base = arena_map_job(work.size);
+    if (!work.base)
+        return -ENOMEM;
+    pprof_encode_each(input, outputs, n, &work);
+    arena_unmap(work.base, work.size);
+    return 0;
+}
+
+/* `first` and all that show the same. */
+static void dump_profiles(const struct profile *first, uint32_t number, uint32_t reasons)
+{
+    struct pprof_output outputs[FILES_MAX];
+    struct snapshot snapshot;
+
+    int err = snapshot_take(&snapshot, first, &state.options);
+    if (err < 0) {
+        complain(first->name, err);
+        return;
+    }
+    const size_t n = begin_files(first, number, snapshot.input.n_samples == 0);
+    err = n ? encode_files(&snapshot.input, outputs, n) : 0;
+    for (size_t i = 0; i < n; i++)
+        end_file(&files[i], err < 0 ? err : outputs[i].err, number, reasons);
+    snapshot_drop(&snapshot);
+}
+
+/* ---- entry points ---- */
 
 static void remove_kept(const struct keep_file *file)
 {
@@ -431,11 +487,11 @@ void dump_all(uint32_t reasons)
     state.time_s = clock_wall_ns() / 1000000000u;
     const uint32_t number = next_number();
     for (size_t i = 0; i < n_profiles; i++)
-        if (is_collected(&profiles[i]))
-            dump_profile(&profiles[i], number, reasons);
+        if (is_collected(&profiles[i]) && first_of(&profiles[i]) == &profiles[i])
+            dump_profiles(&profiles[i], number, reasons);
     for (const struct profile *made = NULL; (made = objects_after(made));)
         if (objects_count(made->objects))
-            dump_profile(made, number, reasons);
+            dump_profiles(made, number, reasons);
     keep_trim();
 }
 
@@ -452,16 +508,19 @@ static void take(void *arg)
     taking->err = snapshot_take(&taking->snapshot, taking->profile, &state.options);
 }
 
-static int encode_text(const struct pprof_input *input, const char *name, int fd)
+static int encode(const struct profile *profile, const struct pprof_input *input, int fd,
+                  bool as_text)
 {
-    struct workspace work = {.size = legacy_workspace_bytes(input)};
+    struct workspace work = {.size = as_text ? legacy_workspace_bytes(input)
+                                             : pprof_workspace_bytes(input)};
     struct sink_fd sink;
 
     work.base = arena_map_job(work.size);
     if (!work.base)
         return -ENOMEM;
     sink_fd_init(&sink, fd);
-    const int err = legacy_write(input, name, &sink.sink, &work);
+    const int err = as_text ? legacy_write(input, profile->name, &sink.sink, &work)
+                            : pprof_encode(input, &sink.sink, &work);
     arena_unmap(work.base, work.size);
     return err;
 }
@@ -475,8 +534,7 @@ int dump_write(const struct profile *profile, int fd, bool as_text)
         err = taking.err;
     if (err < 0)
         return err;
-    const struct pprof_input *input = &taking.snapshot.input;
-    err = as_text ? encode_text(input, profile->name, fd) : encode(input, fd);
+    err = encode(profile, &taking.snapshot.input, fd, as_text);
     snapshot_drop(&taking.snapshot);
     return err;
 }

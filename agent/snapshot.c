@@ -663,7 +663,7 @@ static int add_comments(struct job *job)
     job->comments = workspace_take_array(job->work, COMMENTS_MAX, sizeof *job->comments);
     if (!job->comments)
         return -ENOMEM;
-    add_commentf(job, "profile: %s", job->profile->name);
+    add_commentf(job, SNAPSHOT_TITLE, job->profile->name);
     add_commentf(job, "agent: cprof %s", CPROF_VERSION);
     add_commentf(job, "exe: %s", modules_main_path());
     add_commentf(job, "pid: %d", process_pid());

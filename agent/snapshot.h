@@ -24,6 +24,8 @@ struct snapshot_options {
     const char *service; /* OTEL_SERVICE_NAME, or NULL */
 };
 
+#define SNAPSHOT_TITLE "profile: %s" /* the first comment; block and mutex look alike */
+
 struct snapshot {
     struct pprof_input input;
     struct workspace work; /* everything above */

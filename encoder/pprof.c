@@ -7,7 +7,9 @@
  *
  *     entry -> protobuf_c_message_pack -> chunk -> gzip -> sink
  *
- * Texts get their numbers when the first entry uses them, so the string table comes last.
+ * Texts get their numbers when the first entry uses them, so the string table comes late: then follows the
+ * end, where several files of the same samples differ (default type, first comment).  All before it is
+ * compressed once and goes to every sink.
  *
  * pprof_encode() first checks the whole input and takes all its memory: after the first byte
  * only the sink can fail.  The first error sticks in encoder.err and stops everything. */
@@ -27,7 +29,15 @@ enum { CHUNK_BYTES = 16 << 10, LINE_POINTER_BYTES = sizeof(Perftools__Profiles__
  * is more than the 8 values, 8 labels, tags and lengths of a sample, or a mapping. */
 enum { NUMBER_BYTES = 10, LINE_BYTES = 4 * (NUMBER_BYTES + 1), FIXED_BYTES = 1024 };
 
+/* The sink of what is common to all outputs. */
+struct common {
+    struct sink sink;
+    struct pprof_output *outputs;
+    size_t n;
+};
+
 struct encoder {
+    struct common common;
     struct gzip gzip;
     struct strings strings;
     int err; /* 0 or the first -errno */
@@ -222,7 +232,8 @@ static void encode_type(struct encoder *e, const struct pprof_type *type)
     pack(e, &profile);
 }
 
-static void encode_header(struct encoder *e, const struct pprof_input *input)
+static void encode_header(struct encoder *e, const struct pprof_input *input,
+                          const char *default_type)
 {
     Perftools__Profiles__ValueType period_type = PERFTOOLS__PROFILES__VALUE_TYPE__INIT;
     Perftools__Profiles__Profile profile = PERFTOOLS__PROFILES__PROFILE__INIT;
@@ -231,18 +242,18 @@ static void encode_header(struct encoder *e, const struct pprof_input *input)
     period_type.unit = number(e, input->period_type.unit);
     profile.period_type = &period_type;
     profile.period = input->period;
-    profile.default_sample_type = number(e, input->default_type);
+    profile.default_sample_type = number(e, default_type);
     profile.time_nanos = input->time_ns;
     profile.duration_nanos = input->duration_ns;
     pack(e, &profile);
 }
 
-static void encode_comment(struct encoder *e, const char *comment)
+static void encode_comment(struct encoder *e, int64_t text)
 {
     Perftools__Profiles__Profile profile = PERFTOOLS__PROFILES__PROFILE__INIT;
 
     profile.n_comment = 1;
-    profile.comment = &(int64_t){number(e, comment)};
+    profile.comment = &text;
     pack(e, &profile);
 }
 
@@ -359,13 +370,21 @@ static void encode_text(struct encoder *e, const char *text)
     pack(e, &profile);
 }
 
-static void encode_all(struct encoder *e, const struct pprof_input *input)
+/* Those of the end too: it gives out none. */
+static void number_texts(struct encoder *e, const struct pprof_input *input)
+{
+    number(e, input->period_type.type);
+    number(e, input->period_type.unit);
+    for (size_t i = 0; i < e->common.n; i++)
+        number(e, e->common.outputs[i].default_type);
+    for (size_t i = 0; i < input->n_comments; i++)
+        number(e, input->comments[i]);
+}
+
+static void encode_common(struct encoder *e, const struct pprof_input *input)
 {
     for (size_t i = 0; i < input->n_types; i++)
         encode_type(e, &input->types[i]);
-    encode_header(e, input);
-    for (size_t i = 0; i < input->n_comments && e->err == 0; i++)
-        encode_comment(e, input->comments[i]);
     for (size_t i = 0; i < input->n_samples && e->err == 0; i++)
         encode_sample(e, &input->samples[i], input->n_types);
     for (size_t i = 0; i < input->n_mappings && e->err == 0; i++)
@@ -374,20 +393,75 @@ static void encode_all(struct encoder *e, const struct pprof_input *input)
         encode_location(e, &input->locations[i], i + 1);
     for (size_t i = 0; i < input->n_functions && e->err == 0; i++)
         encode_function(e, &input->functions[i], i + 1);
+    number_texts(e, input);
     for (size_t i = 0; i < e->strings.n_texts && e->err == 0; i++)
         encode_text(e, e->strings.texts[i]);
+    write_chunk(e);
+}
+
+/* A comment of the output's own is the text after all others. */
+static void encode_end(struct encoder *e, const struct pprof_input *input,
+                       const struct pprof_output *output)
+{
+    encode_header(e, input, output->default_type);
+    for (size_t i = 0; i < input->n_comments && e->err == 0; i++)
+        encode_comment(e, i == 0 && output->comment ? e->strings.n_texts
+                                                    : number(e, input->comments[i]));
+    if (input->n_comments && output->comment)
+        encode_text(e, output->comment);
     write_chunk(e);
     if (e->err == 0)
         e->err = gzip_finish(&e->gzip);
 }
 
-static int encoder_init(struct encoder *e, const struct pprof_input *input, struct sink *sink,
-                        struct workspace *work)
+static void encode_each(struct encoder *e, const struct pprof_input *input)
+{
+    struct gzip_check check;
+
+    encode_common(e, input);
+    if (e->err == 0)
+        e->err = gzip_split(&e->gzip, &check);
+    for (size_t i = 0; i < e->common.n; i++) {
+        struct pprof_output *output = &e->common.outputs[i];
+        if (output->err == 0)
+            output->err = e->err;
+        if (output->err == 0) {
+            gzip_go_on(&e->gzip, &check, output->sink);
+            encode_end(e, input, output);
+            output->err = e->err;
+            e->err = 0;
+        }
+    }
+}
+
+/* Fails only when there is nobody left to write to. */
+static int common_write(struct sink *sink, const void *data, size_t size)
+{
+    const struct common *common = (struct common *)sink;
+    int err = 0;
+    bool any = false;
+
+    for (size_t i = 0; i < common->n; i++) {
+        struct pprof_output *output = &common->outputs[i];
+        if (output->err == 0)
+            output->err = sink_write(output->sink, data, size);
+        any |= output->err == 0;
+        err = output->err;
+    }
+    return any ? 0 : err;
+}
+
+static int encoder_init(struct encoder *e, const struct pprof_input *input,
+                        struct pprof_output *outputs, size_t n, struct workspace *work)
 {
     const struct needs needs = needs_of(input);
     int err;
 
+    for (size_t i = 0; i < n; i++)
+        if (outputs[i].comment && strlen(outputs[i].comment) > needs.longest_text_bytes)
+            return -EINVAL;
     *e = (struct encoder){
+        .common = {.sink.write = common_write, .outputs = outputs, .n = n},
         .ids = workspace_take_array(work, needs.n_sample_locations, sizeof *e->ids),
         .lines = workspace_take_array(work, needs.n_location_lines, sizeof *e->lines),
         .line_list = workspace_take_array(work, needs.n_location_lines, LINE_POINTER_BYTES),
@@ -397,7 +471,7 @@ static int encoder_init(struct encoder *e, const struct pprof_input *input, stru
         return -ENOMEM;
     err = strings_init(&e->strings, needs.n_texts, work);
     if (err == 0)
-        err = gzip_init(&e->gzip, sink, work);
+        err = gzip_init(&e->gzip, &e->common.sink, work);
     if (err < 0)
         return err;
     /* Last, so that ASan would see an entry larger than chunk_bytes() says. */
@@ -405,15 +479,23 @@ static int encoder_init(struct encoder *e, const struct pprof_input *input, stru
     return e->chunk ? 0 : -ENOMEM;
 }
 
-int pprof_encode(const struct pprof_input *input, struct sink *sink, struct workspace *work)
+int pprof_encode_each(const struct pprof_input *input, struct pprof_output *outputs, size_t n,
+                      struct workspace *work)
 {
     struct encoder e;
 
-    if (!input_valid(input))
-        return -EINVAL;
-    const int err = encoder_init(&e, input, sink, work);
-    if (err < 0)
-        return err;
-    encode_all(&e, input);
-    return e.err;
+    int err = input_valid(input) ? encoder_init(&e, input, outputs, n, work) : -EINVAL;
+    for (size_t i = 0; i < n; i++)
+        outputs[i].err = err;
+    if (err == 0)
+        encode_each(&e, input);
+    return err;
+}
+
+int pprof_encode(const struct pprof_input *input, struct sink *sink, struct workspace *work)
+{
+    struct pprof_output output = {.sink = sink, .default_type = input->default_type};
+
+    pprof_encode_each(input, &output, 1, work);
+    return output.err;
 }

@@ -95,10 +95,25 @@ struct pprof_input {
  * 14 bytes per text and three times the longest text.  Reads every string once. */
 size_t pprof_workspace_bytes(const struct pprof_input *input);
 
+/* One of several files with the same samples: where it goes and what it says of itself. */
+struct pprof_output {
+    struct sink *sink;
+    const char *default_type; /* one of the input's texts, or NULL */
+    const char *
+        comment; /* in place of the input's first, not longer than its longest text; NULL: that one */
+    int err; /* of the sink; pprof_encode_each() sets it */
+};
+
 /* Writes `input` as one gzip stream.  Bytes that are not valid UTF-8 become U+FFFD.
  * 0; -ENOMEM: the workspace is too small; -EINVAL: an id out of range, a string NULL that
  * must not be, no or too many types, too many labels, a negative value; or the sink's error,
  * which is the only one that leaves half a file: the others come before the first byte. */
 int pprof_encode(const struct pprof_input *input, struct sink *sink, struct workspace *work);
+
+/* The same into n outputs, for little more than the price of one: what they have in common is compressed once.
+ * An output whose sink fails keeps its error and gets no more, the others go on; the errors of pprof_encode() that
+ * come before the first byte are returned and are every output's. */
+int pprof_encode_each(const struct pprof_input *input, struct pprof_output *outputs, size_t n,
+                      struct workspace *work);
 
 #endif

@@ -9,6 +9,7 @@ import subprocess
 import unittest
 
 import harness
+import pprof_decode
 from harness import preload, start
 
 RATE = {"CPROF_HEAP_RATE": 1}
@@ -269,6 +270,17 @@ class Output(harness.PreloadTest):
         self.assertEqual((run.status, len(run.messages())), (11, 1), run.stderr)
         self.assertIn("Is a directory", run.messages()[0])
         self.assertEqual(sorted(os.listdir(directory)), ["taken.allocs", "taken.heap", "taken.heap_peak"])
+
+    def test_with_one_file_in_the_way_writes_the_others(self):
+        for taken in ("heap", "allocs"):
+            directory = harness.temporary_directory()
+            (directory / f"taken.{taken}").mkdir()
+            run = preload("exit_ways", out=f"{directory}/taken.%k", CPROF_HEAP_RATE=1)
+            self.assertEqual((run.status, len(run.messages())), (11, 1), run.stderr)
+            self.assertIn(f"{directory}/taken.{taken}: Is a directory", run.messages()[0])
+            self.assertEqual(sorted(os.listdir(directory)), ["taken.allocs", "taken.heap", "taken.heap_peak"])
+            for other in {"heap", "allocs", "heap_peak"} - {taken}:
+                pprof_decode.check_valid(pprof_decode.load(directory / f"taken.{other}"))
 
     def test_with_a_component_over_255_bytes_is_named(self):
         directory = harness.temporary_directory()

@@ -65,6 +65,14 @@ class Snapshot(harness.PreloadTest):
         self.storm(4, 50)
         self.storm(4, 20, CPROF_HEAP_RATE=1)
 
+    def test_heap_and_allocs_of_one_snapshot_are_of_one_moment(self):
+        run = self.storm(4, 10, CPROF_HEAP_RATE=1)
+        for number in range(1, 12):
+            heap, allocs = (run.profile(name, number=number) for name in ("heap", "allocs"))
+            self.assertGreater(heap.total("alloc_objects"), 0)
+            for kind in ("alloc_objects", "alloc_space", "inuse_objects", "inuse_space"):
+                self.assertEqual(heap.total(kind), allocs.total(kind), (number, kind))
+
     def test_requests_during_one_are_merged_and_the_program_goes_on(self):
         process = start("malloc_loop", "1", CPROF_HEAP_RATE=1)
         process.line()

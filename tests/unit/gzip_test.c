@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/compiler.h"
 #include "tests/check.h"
@@ -127,5 +128,39 @@ TEST(write_after_finish_is_an_error)
     CHECK_INT(gzip_init(&gzip, &sink.sink, &work), 0, "init");
     CHECK_INT(gzip_finish(&gzip), 0, "finish");
     CHECK_INT(sink_write(&gzip.sink, "x", 1), -EINVAL, "too late");
+    free(work.base);
+}
+
+TEST(a_split_beginning_ends_in_several_ways)
+{
+    enum { BEGIN_BYTES = 100000, ROOM_BYTES = 200000 };
+    static const char *const ends[] = {"the first end", "", "another end of it"};
+    struct workspace work = workspace_new(GZIP_WORKSPACE_BYTES);
+    unsigned char *begin = content_new(BEGIN_BYTES);
+    char *packed = malloc(ROOM_BYTES), *common = malloc(ROOM_BYTES);
+    struct sink_memory sink, end_sink;
+    struct gzip_check check;
+    struct gzip gzip;
+
+    sink_memory_init(&sink, common, ROOM_BYTES);
+    CHECK_INT(gzip_init(&gzip, &sink.sink, &work), 0, "init");
+    CHECK_INT(sink_write(&gzip.sink, begin, BEGIN_BYTES), 0, "beginning");
+    CHECK_INT(gzip_split(&gzip, &check), 0, "split");
+    for (size_t i = 0; i < COUNT_OF(ends); i++) {
+        size_t size;
+        memcpy(packed, common, sink.size);
+        sink_memory_init(&end_sink, packed + sink.size, ROOM_BYTES - sink.size);
+        gzip_go_on(&gzip, &check, &end_sink.sink);
+        CHECK_INT(sink_write(&gzip.sink, ends[i], strlen(ends[i])), 0, ends[i]);
+        CHECK_INT(gzip_finish(&gzip), 0, ends[i]);
+        unsigned char *back = gunzip(packed, sink.size + end_sink.size, &size);
+        CHECK_INT(size, BEGIN_BYTES + strlen(ends[i]), ends[i]);
+        CHECK(back && !memcmp(back, begin, BEGIN_BYTES));
+        CHECK(back && !memcmp(back + BEGIN_BYTES, ends[i], strlen(ends[i])));
+        free(back);
+    }
+    free(begin);
+    free(packed);
+    free(common);
     free(work.base);
 }

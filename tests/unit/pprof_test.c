@@ -54,9 +54,9 @@ static struct pprof_input small_input(void)
         {3, 0}
     };
     static const struct pprof_location locations[] = {
-        {1, 0x401234,       inlined, 2},
-        {2, 0x7f0000001010, NULL,    0},
-        {0, 0,              lost,    1},
+        {1, 0x401234,       inlined, 2, 0},
+        {2, 0x7f0000001010, NULL,    0, 0},
+        {0, 0,              lost,    1, 0},
     };
     static const struct pprof_label labels[] = {
         {"bytes",  NULL,     1024, "bytes"},
@@ -127,7 +127,7 @@ static struct pprof_input large_input(uint32_t n)
         functions[i] = (struct pprof_function){names[i], i % 3 ? "a.c" : NULL, i};
         lines[i] = (struct pprof_line){n - i, INT64_MAX - i};
         locations[i] =
-            (struct pprof_location){i % (n + 1), UINT64_MAX - i, &lines[i / 2], 1 + i % 2};
+            (struct pprof_location){i % (n + 1), UINT64_MAX - i, &lines[i / 2], 1 + i % 2, 0};
         ids[i] = n - i;
         labels[i] = (struct pprof_label){"bytes", NULL, i, "bytes"};
         for (size_t v = 0; v < 4; v++)
@@ -155,7 +155,7 @@ static struct pprof_input wide_input(void)
     static struct pprof_type types[PPROF_TYPES_MAX];
     static int64_t values[PPROF_TYPES_MAX];
     static struct pprof_function function;
-    static struct pprof_location location = {0, UINT64_MAX, lines, N};
+    static struct pprof_location location = {0, UINT64_MAX, lines, N, 0};
     static struct pprof_sample sample = {stack, values, labels, N, PPROF_LABELS_MAX};
     static char name[100001];
     struct pprof_input input = empty_input();
@@ -200,11 +200,10 @@ static size_t encode(const struct pprof_input *input)
     return sink.size;
 }
 
-static Perftools__Profiles__Profile *encode_and_decode(const struct pprof_input *input)
+static Perftools__Profiles__Profile *decode(const char *packed, size_t packed_size)
 {
-    const size_t packed_size = encode(input);
     size_t size;
-    unsigned char *content = gunzip(file_bytes, packed_size, &size);
+    unsigned char *content = gunzip(packed, packed_size, &size);
     Perftools__Profiles__Profile *profile = NULL;
 
     if (content)
@@ -212,6 +211,11 @@ static Perftools__Profiles__Profile *encode_and_decode(const struct pprof_input 
     CHECK(profile);
     free(content);
     return profile;
+}
+
+static Perftools__Profiles__Profile *encode_and_decode(const struct pprof_input *input)
+{
+    return decode(file_bytes, encode(input));
 }
 
 static void profile_free(Perftools__Profiles__Profile *profile)
@@ -319,10 +323,9 @@ static void check_function(const Perftools__Profiles__Profile *p,
 }
 
 /* Encodes `input` and compares every field and every rule of the format. */
-static void check_round_trip(const struct pprof_input *input, const char *what)
+static void check_equal(const Perftools__Profiles__Profile *p, const struct pprof_input *input,
+                        const char *what)
 {
-    Perftools__Profiles__Profile *p = encode_and_decode(input);
-
     if (!p)
         return;
     CHECK(p->n_string_table > 0);
@@ -346,6 +349,13 @@ static void check_round_trip(const struct pprof_input *input, const char *what)
         CHECK_INT(p->function[i]->id, i + 1, what);
         check_function(p, p->function[i], &input->functions[i], what);
     }
+}
+
+static void check_round_trip(const struct pprof_input *input, const char *what)
+{
+    Perftools__Profiles__Profile *p = encode_and_decode(input);
+
+    check_equal(p, input, what);
     profile_free(p);
 }
 
@@ -453,6 +463,83 @@ TEST(equal_input_gives_equal_bytes)
     CHECK_INT(encode(&input), size, "size");
     CHECK(!memcmp(first, file_bytes, size));
     free(first);
+}
+
+TEST(outputs_of_one_input_differ_in_default_type_and_first_comment_only)
+{
+    static const char *const more[] = {"comment of this one alone", "inuse_space"};
+    static char bytes[2][1 << 20];
+    struct pprof_input input = large_input(300);
+    struct workspace work = workspace_new(pprof_workspace_bytes(&input));
+    struct sink_memory sinks[2];
+    struct pprof_output outputs[2];
+
+    input.comments = (const char *const[]){"the comment that each output replaces", more[0]};
+    input.n_comments = 2;
+    free(work.base);
+    work = workspace_new(pprof_workspace_bytes(&input));
+    for (size_t i = 0; i < 2; i++) {
+        sink_memory_init(&sinks[i], bytes[i], sizeof bytes[i]);
+        outputs[i] = (struct pprof_output){
+            .sink = &sinks[i].sink,
+            .default_type = i ? "alloc_space" : NULL,
+            .comment = more[i],
+        };
+    }
+    CHECK_INT(pprof_encode_each(&input, outputs, 2, &work), 0, "encode");
+    for (size_t i = 0; i < 2; i++) {
+        struct pprof_input wanted = input;
+        wanted.default_type = outputs[i].default_type;
+        wanted.comments = (const char *const[]){more[i], more[0]};
+        CHECK_INT(outputs[i].err, 0, "err");
+        Perftools__Profiles__Profile *p = decode(bytes[i], sinks[i].size);
+        check_equal(p, &wanted, i ? "second" : "first");
+        profile_free(p);
+    }
+    free(work.base);
+}
+
+TEST(a_comment_longer_than_every_text_is_rejected)
+{
+    const struct pprof_input input = small_input();
+    struct sink_failing sink = {.sink.write = failing_write};
+    struct workspace work = workspace_new(pprof_workspace_bytes(&input));
+    struct pprof_output output = {.sink = &sink.sink};
+    char comment[2000];
+
+    memset(comment, 'x', sizeof comment);
+    comment[sizeof comment - 1] = '\0';
+    output.comment = comment;
+    CHECK_INT(pprof_encode_each(&input, &output, 1, &work), -EINVAL, "too long");
+    CHECK_INT(output.err, -EINVAL, "of the output");
+    CHECK_INT(sink.failed, 0, "nothing written");
+    free(work.base);
+}
+
+/* Whenever the sink of one fails: the other is whole. */
+TEST(an_output_that_fails_leaves_the_others_whole)
+{
+    static char bytes[1 << 20];
+    const struct pprof_input input = large_input(1000);
+    size_t n_writes = 0;
+
+    for (int err = -1; err != 0; n_writes++) {
+        struct workspace work = workspace_new(pprof_workspace_bytes(&input));
+        struct sink_failing failing = {.sink.write = failing_write, .n_good = n_writes};
+        struct sink_memory good;
+        struct pprof_output outputs[] = {{.sink = &failing.sink}, {.sink = &good.sink}};
+        sink_memory_init(&good, bytes, sizeof bytes);
+        CHECK_INT(pprof_encode_each(&input, outputs, 2, &work), 0, "encode");
+        err = outputs[0].err;
+        CHECK(err == 0 || err == -EDQUOT);
+        CHECK_INT(failing.n_after, 0, "writes after the failure");
+        CHECK_INT(outputs[1].err, 0, "the other");
+        Perftools__Profiles__Profile *p = decode(bytes, good.size);
+        CHECK(p && p->n_sample == 1000 && p->n_string_table > 1000);
+        profile_free(p);
+        free(work.base);
+    }
+    CHECK(n_writes > 3);
 }
 
 /* -EINVAL, before anything is written or taken. */
