@@ -342,6 +342,17 @@ static struct file {
     char title[NAME_BYTES];
 } files[FILES_MAX];
 
+/* What became of them; since the beginning of the snapshot. */
+static struct {
+    int n_written, err; /* the first one that was said, or 0 */
+} tally;
+
+static void fail(const char *path, int err)
+{
+    complain(path, err);
+    tally.err = tally.err ? tally.err : err;
+}
+
 static bool shows_the_same(const struct profile *a, const struct profile *b)
 {
     return a == b || (a->read && a->read == b->read && a->source == b->source);
@@ -401,7 +412,7 @@ static bool begin_file(struct file *file, const struct profile *profile, uint32_
     if (err == 0)
         err = open_file(file, number);
     if (err < 0)
-        complain(file->path, err);
+        fail(file->path, err);
     return err == 0;
 }
 
@@ -422,9 +433,10 @@ static void end_file(struct file *file, int err, uint32_t number, uint32_t reaso
 
     err = close_file(file, err, &st);
     if (err < 0) {
-        complain(file->path, err);
+        fail(file->path, err);
         return;
     }
+    tally.n_written++;
     log_info("dump: %s: written", file->path);
     if (!(reasons & DUMP_ASKED))
         keep_add(number, file->profile, state.time_s, &st);
@@ -456,7 +468,7 @@ static void dump_profiles(const struct profile *first, uint32_t number, uint32_t
 
     int err = snapshot_take(&snapshot, first, &state.options);
     if (err < 0) {
-        complain(first->name, err);
+        fail(first->name, err);
         return;
     }
     const size_t n = begin_files(first, number, snapshot.input.n_samples == 0);
@@ -478,12 +490,13 @@ static void remove_kept(const struct keep_file *file)
         sys_unlink(path);
 }
 
-void dump_all(uint32_t reasons)
+int dump_all(uint32_t reasons)
 {
     if (state.pattern_err) {
         complain_of_pattern(state.at_exit ? "CPROF_OUT" : "start directory");
-        return;
+        return state.pattern_err;
     }
+    tally.n_written = tally.err = 0;
     state.time_s = clock_wall_ns() / 1000000000u;
     const uint32_t number = next_number();
     for (size_t i = 0; i < n_profiles; i++)
@@ -493,6 +506,7 @@ void dump_all(uint32_t reasons)
         if (objects_count(made->objects))
             dump_profiles(made, number, reasons);
     keep_trim();
+    return tally.err ? tally.err : tally.n_written;
 }
 
 struct taking {

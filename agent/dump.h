@@ -42,8 +42,9 @@ enum dump_reason { DUMP_ASKED = 1, DUMP_TIMED = 2, DUMP_EXIT = 4 };
 const struct snapshot_options *dump_options(void);
 
 /* Writes all profiles that are on, and those made at run time that have live values, under one snapshot number.  Those
- * that nobody asked for are counted, and the oldest of them removed (keep.h). */
-void dump_all(uint32_t reasons);
+ * that nobody asked for are counted, and the oldest of them removed (keep.h).  Files written, or the first of the errors
+ * that were logged; what can be written is. */
+int dump_all(uint32_t reasons);
 
 /* Writes one profile to a descriptor of the program: a pprof file, or text (legacy.h). Takes it alone, then writes
  * on the caller's stack with signals as they are, so that a slow reader holds up nobody else.

@@ -591,7 +591,7 @@ static void answer_done(struct http_exchange *exchange, const char *text)
         answer_text(exchange, 200, text);
 }
 
-static void post_rate(struct http_exchange *exchange)
+static enum http_progress post_rate(struct http_exchange *exchange)
 {
     uint64_t values[COUNT_OF(rates)];
     char line[160];
@@ -600,7 +600,7 @@ static void post_rate(struct http_exchange *exchange)
     for (size_t i = 0; i < COUNT_OF(rates); i++) {
         values[i] = rates[i].now();
         if (!read_rate(exchange, &rates[i], &values[i]))
-            return;
+            return HTTP_ANSWERED;
     }
     text_init(&text, line, sizeof line);
     for (size_t i = 0; i < COUNT_OF(rates); i++) {
@@ -613,30 +613,51 @@ static void post_rate(struct http_exchange *exchange)
                     "heap: too many different rates in the life of this process");
     else
         answer_done(exchange, line);
+    return HTTP_ANSWERED;
 }
 
-static void post_snapshot(struct http_exchange *exchange)
+static int write_files(struct http_exchange *exchange)
 {
-    trigger_snapshot();
-    answer_done(exchange, "snapshot written");
+    const int n = trigger_write_files();
+    char line[160];
+    struct text text;
+
+    text_init(&text, line, sizeof line);
+    if (n < 0) {
+        text_addf(&text, "snapshot: %s; not all profiles are written", text_errno(-n));
+        http_refuse(exchange, 500, line);
+    } else {
+        text_addf(&text, n ? "snapshot written: %d file%s" : "no profile has samples", n,
+                  n == 1 ? "" : "s");
+        answer_done(exchange, line);
+    }
+    return 0;
 }
 
-static void post_start(struct http_exchange *exchange)
+static enum http_progress post_snapshot(struct http_exchange *exchange)
+{
+    return do_in_turn(exchange, write_files);
+}
+
+static enum http_progress post_start(struct http_exchange *exchange)
 {
     agent_start_profiles(settings.profiles);
     answer_done(exchange, "started");
+    return HTTP_ANSWERED;
 }
 
-static void post_stop(struct http_exchange *exchange)
+static enum http_progress post_stop(struct http_exchange *exchange)
 {
     agent_stop_profiles(~0u);
     answer_done(exchange, "stopped");
+    return HTTP_ANSWERED;
 }
 
-static const struct {
+struct post {
     const char *name;
-    void (*run)(struct http_exchange *exchange);
-} posts[] = {
+    enum http_progress (*run)(struct http_exchange *exchange);
+};
+static const struct post posts[] = {
     {"rate",     post_rate    },
     {"snapshot", post_snapshot},
     {"start",    post_start   },
@@ -649,21 +670,23 @@ static void refuse_method(struct http_exchange *exchange, const char *allowed)
     add_field(exchange, "Allow", allowed);
 }
 
-/* True: it was one of them. */
-static bool serve_post(struct http_exchange *exchange, const char *name)
+static const struct post *find_post(const char *name)
 {
-    for (size_t i = 0; i < COUNT_OF(posts); i++) {
-        if (strcmp(name, posts[i].name) != 0)
-            continue;
-        if (exchange->request.method != HTTP_POST)
-            refuse_method(exchange, "POST");
-        else if (is_from_elsewhere(&exchange->request))
-            http_refuse(exchange, 403, "posted from another site");
-        else
-            posts[i].run(exchange);
-        return true;
-    }
-    return false;
+    for (size_t i = 0; i < COUNT_OF(posts); i++)
+        if (strcmp(name, posts[i].name) == 0)
+            return &posts[i];
+    return NULL;
+}
+
+static enum http_progress serve_post(struct http_exchange *exchange, const struct post *post)
+{
+    if (exchange->request.method == HTTP_POST && !is_from_elsewhere(&exchange->request))
+        return post->run(exchange);
+    if (exchange->request.method == HTTP_POST)
+        http_refuse(exchange, 403, "posted from another site");
+    else
+        refuse_method(exchange, "POST");
+    return HTTP_ANSWERED;
 }
 
 /* ---- who may ---- */
@@ -693,10 +716,12 @@ static bool may_ask(struct http_exchange *exchange)
 
 static enum http_progress serve_name(struct http_exchange *exchange, const char *name)
 {
+    const struct post *post = find_post(name);
+
     if (!*name)
         return do_in_turn(exchange, write_index);
-    if (serve_post(exchange, name))
-        return HTTP_ANSWERED;
+    if (post)
+        return serve_post(exchange, post);
     if (strcmp(name, "cmdline") == 0) {
         serve_cmdline(exchange);
         return HTTP_ANSWERED;

@@ -45,10 +45,22 @@ static bool call_on_own_stack(void (*job)(void *arg), void *arg) NEEDS(snapshot_
     return snapshot_stack != NULL;
 }
 
+static int write_files(uint32_t reasons)
+{
+    const int n = dump_all(reasons);
+
+    follow_report();
+    return n;
+}
+
+int trigger_write_files(void)
+{
+    return write_files(DUMP_ASKED);
+}
+
 static void run(void *arg)
 {
-    dump_all(*(uint32_t *)arg);
-    follow_report();
+    write_files(*(uint32_t *)arg);
 }
 
 static void run_on_own_stack(uint32_t reasons) NEEDS(snapshot_lock)

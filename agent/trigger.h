@@ -37,6 +37,9 @@ int trigger_run(void (*job)(void *arg), void *arg);
 /* The same without waiting, for the agent's thread: -EAGAIN: not now. */
 int trigger_try_run(void (*job)(void *arg), void *arg);
 
+/* A snapshot that was asked for, from inside such a job.  Files written, or -errno: not all could be. */
+int trigger_write_files(void);
+
 /* Serves what was asked for while the guard was up. */
 void trigger_run_pending(void);
 

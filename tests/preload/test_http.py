@@ -566,6 +566,42 @@ class TestHttpControl(PreloadTest):
                 self.assertEqual(served.ask("rate?" + wrong, "POST").status, 400, wrong)
             self.assertEqual(served.ask("rate", "POST").body, b"heap=1 block=1000 mutex=1\n")
 
+    def test_answers_a_snapshot_with_what_became_of_its_files(self):
+        directory = temporary_directory() / "there"
+        directory.mkdir()
+        with Served(out=directory / "out", CPROF_LOG_LEVEL="error", **EXACT) as served:
+            served.do("keep")
+            written = served.ask("snapshot", "POST")
+            self.assertEqual((written.status, written.body),
+                             (200, b"snapshot written: %d files\n" % len(os.listdir(directory / "out"))))
+            shutil.rmtree(directory)
+            for body in (b"", b"back=1"):
+                failed = served.ask("snapshot", "POST", body)
+                self.assertEqual((failed.status, failed.fields["content-type"], failed.fields["x-go-pprof"], failed.body),
+                                 (500, "text/plain; charset=utf-8", "1",
+                                  b"snapshot: No such file or directory; not all profiles are written\n"))
+            directory.mkdir()
+            self.assertEqual(served.ask("snapshot", "POST").body, written.body)
+        self.assertEqual((served.run.status, served.run.messages()), (0, []))
+
+    def test_says_that_the_disk_is_full(self):
+        if os.getuid() or not harness.can_mount():
+            self.skipTest("mounting a small file system needs root, and may be forbidden here")
+        directory, port = temporary_directory(), free_port()
+        script = ('mount -t tmpfs -o size=64k none "$OUT" && head -c 61440 /dev/zero >"$OUT/filler"; '
+                  'LD_PRELOAD=$LIB CPROF_OUT=$OUT CPROF_HEAP_RATE=1 CPROF_HTTP=$PORT exec "$0"')
+        process = harness.start_bare(["unshare", "-m", "/bin/sh", "-c", script, harness.victim("http_victim")],
+                                     env={"LIB": harness.LIBRARY, "OUT": directory, "PORT": port})
+        self.assertEqual(process.line(), "ready")
+        process.say("stacks 2000")
+        self.assertEqual(process.line(), "ok")
+        answer = ask(port, BASE + "snapshot", "POST")
+        self.assertEqual((answer.status, answer.body),
+                         (500, b"snapshot: No space left on device; not all profiles are written\n"))
+        process.popen.stdin.close()
+        process.popen.stdin = None
+        self.assert_one_message(process.finish(), "No space left on device")
+
     def test_stops_and_starts_and_keeps_what_was_collected(self):
         with Served(**EXACT) as served:
             served.do("keep")
