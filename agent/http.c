@@ -243,20 +243,26 @@ static void begin_route(struct connection *connection)
     route(connection);
 }
 
+/* Bytes that came, or 0: none now, or never again, and it has been ended. */
+static size_t receive(struct connection *connection, char *to, size_t room)
+{
+    const ssize_t n = sys_read(connection->socket.fd, to, room);
+
+    if (n <= 0 && n != -EAGAIN)
+        end(connection);
+    return n > 0 ? (size_t)n : 0;
+}
+
 static void read_body(struct connection *connection)
 {
     const size_t size = connection->buffers->exchange.request.body_bytes;
 
     while (connection->n_body < size) {
-        const ssize_t n = sys_read(connection->socket.fd, connection->body + connection->n_body,
-                                   size - connection->n_body);
-        if (n == -EAGAIN)
+        const size_t n = receive(connection, connection->body + connection->n_body,
+                                 size - connection->n_body);
+        if (n == 0)
             return;
-        if (n <= 0) {
-            end(connection);
-            return;
-        }
-        connection->n_body += (size_t)n;
+        connection->n_body += n;
     }
     begin_route(connection);
 }
@@ -305,15 +311,11 @@ static void read_head(struct connection *connection)
     struct buffers *buffers = connection->buffers;
 
     while (connection->n_head < HTTP_HEAD_BYTES_MAX) {
-        const ssize_t n = sys_read(connection->socket.fd, buffers->head + connection->n_head,
-                                   HTTP_HEAD_BYTES_MAX - connection->n_head);
-        if (n == -EAGAIN)
+        const size_t n = receive(connection, buffers->head + connection->n_head,
+                                 HTTP_HEAD_BYTES_MAX - connection->n_head);
+        if (n == 0)
             return;
-        if (n <= 0) {
-            end(connection);
-            return;
-        }
-        connection->n_head += (size_t)n;
+        connection->n_head += n;
         const size_t n_head = http_head_bytes(buffers->head, connection->n_head);
         if (n_head) {
             take_head(connection, n_head);

@@ -124,6 +124,19 @@ int http_parse_int(const char *text, int64_t *ret_value)
     return 0;
 }
 
+/* Ends the token that `line` begins with where `next` stands behind it.  What follows, or NULL: it is not so. */
+static char *cut_token(char *line, char next)
+{
+    size_t n = 0;
+
+    while (is_token(line[n]))
+        n++;
+    if (n == 0 || line[n] != next)
+        return NULL;
+    line[n] = '\0';
+    return line + n + 1;
+}
+
 /* ---- the request line ---- */
 
 enum { BAD_REQUEST = 400, TOO_LARGE = 413, NOT_BUILT = 501, BAD_VERSION = 505 };
@@ -170,17 +183,11 @@ static int parse_target(char *target, struct http_request *request)
 
 static int parse_request_line(char *line, struct http_request *request, bool *ret_is_1_1)
 {
-    size_t n = 0;
+    char *target = cut_token(line, ' '), *version = target ? strchr(target, ' ') : NULL;
 
-    while (is_token(line[n]))
-        n++;
-    if (n == 0 || line[n] != ' ')
-        return BAD_REQUEST;
-    line[n] = '\0';
-    request->method = method_of(line);
-    char *target = line + n + 1, *version = strchr(target, ' ');
     if (!version)
         return BAD_REQUEST;
+    request->method = method_of(line);
     *version++ = '\0';
     if (!text_starts_with(version, "HTTP/") || !is_digit(version[5]) || version[6] != '.' ||
         !is_digit(version[7]) || version[8])
@@ -233,14 +240,10 @@ static int parse_field(const char *name, const char *value, struct http_request 
 
 static int parse_line(char *line, struct http_request *request, bool *has_length)
 {
-    size_t n = 0;
+    char *value = cut_token(line, ':');
 
-    while (is_token(line[n]))
-        n++;
-    if (n == 0 || line[n] != ':')
+    if (!value)
         return BAD_REQUEST;
-    line[n] = '\0';
-    char *value = line + n + 1;
     value += strspn(value, " \t");
     size_t end = strlen(value);
     while (end && (value[end - 1] == ' ' || value[end - 1] == '\t'))

@@ -162,19 +162,19 @@ static void on_called(struct agent_work *work, int ready)
     trigger_run_pending();
 }
 
+static void restart_interval(struct agent_work *work)
+{
+    work->due_ns = clock_mono_ns() + interval_ns;
+}
+
 static void on_due(struct agent_work *work, int ready)
 {
     (void)ready;
     work->due_ns += interval_ns;
     if (work->due_ns < clock_mono_ns()) /* a process that was stopped has missed some */
-        work->due_ns = clock_mono_ns() + interval_ns;
+        restart_interval(work);
     request(DUMP_TIMED);
     trigger_run_pending();
-}
-
-static void restart_interval(struct agent_work *work)
-{
-    work->due_ns = clock_mono_ns() + interval_ns;
 }
 
 static struct agent_work call_work = {.fd = -1, .run = on_called};
