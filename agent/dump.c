@@ -339,7 +339,7 @@ static struct file {
     const struct profile *profile;
     struct sink_fd sink;
     char path[PATTERN_BYTES], temporary[PATTERN_BYTES];
-    char title[NAME_BYTES];
+    char title[sizeof SNAPSHOT_TITLE + NAME_BYTES];
 } files[FILES_MAX];
 
 /* What became of them; since the beginning of the snapshot. */
