@@ -345,15 +345,22 @@ void heap_on_alloc_from(const void *p, size_t size, struct heap_due due,
                         const struct unwind_frame *from)
 {
     const int saved_errno = errno;
+
+    if (!p || !due.rate)
+        return;
+    /* When every allocation is a sample, loops take the same one again and again. */
+    const bool is_exact = load_relaxed(&rates[due.rate - 1]) == 1;
     struct heap_sample sample = {
-        .sample = {.source = SOURCE_HEAP, .use = record_sample, .from = from},
+        .sample = {.source = SOURCE_HEAP,
+                   .use = record_sample,
+                   .from = from,
+                   .is_repeated = is_exact},
         .address = (uintptr_t)p,
         .size = size,
         .rate = due.rate - 1,
     };
 
-    if (p && due.rate)
-        sample_take(&sample.sample);
+    sample_take(&sample.sample);
     errno = saved_errno;
 }
 

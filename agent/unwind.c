@@ -514,13 +514,18 @@ size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max)
 
 /* ---- walks that are remembered ---- */
 
-enum { N_MEMOS = 256 };
+enum { MEMO_BITS = 9 };
 
-static struct unwind_memo memos[N_MEMOS];
+static struct unwind_memo memos[1 << MEMO_BITS];
 
-static struct unwind_memo *memo_of(const struct unwind_frame *from)
+static inline uint64_t memo_key(const struct unwind_frame *from)
 {
-    return &memos[((from->pc ^ from->sp >> 4) * 0x9e3779b97f4a7c15) >> 56];
+    return (from->pc ^ from->sp >> 4 ^ from->caller << 8) * 0x9e3779b97f4a7c15;
+}
+
+static inline struct unwind_memo *memo_of(uint64_t key)
+{
+    return &memos[key >> (64 - MEMO_BITS)];
 }
 
 /* The entry may change while it is read: only what lies in the known stack is looked at. */
@@ -539,7 +544,7 @@ static inline bool is_unchanged(const struct unwind_memo *memo, uintptr_t low, u
 
 uintptr_t unwind_recall(const struct unwind_frame *from)
 {
-    const struct unwind_memo *memo = memo_of(from);
+    const struct unwind_memo *memo = memo_of(memo_key(from));
     const uintptr_t low = thread_self.stack_low, high = thread_self.stack_high;
     const uint32_t seq = load_acquire(&memo->seq); /* pairs with unwind_remember */
 
@@ -557,12 +562,19 @@ uintptr_t unwind_recall(const struct unwind_frame *from)
     return is_same && load_relaxed(&memo->seq) == seq ? result : 0;
 }
 
+/* NULL: this one is not kept. */
 static struct unwind_memo *memo_begin(const struct unwind_frame *from)
 {
-    struct unwind_memo *memo = memo_of(from);
+    const uint64_t key = memo_key(from);
+    struct unwind_memo *memo = memo_of(key);
     uint32_t seq = load_relaxed(&memo->seq);
 
-    if (seq % 2 || from->context || !cas_acq_rel(&memo->seq, &seq, seq + 1))
+    if (load_relaxed(&memo->met) != key) {
+        store_relaxed(&memo->met, key);
+        return NULL;
+    }
+    if (load_relaxed(&memo->too_long) == key || seq % 2 || from->context ||
+        !cas_acq_rel(&memo->seq, &seq, seq + 1))
         return NULL;
     atomic_thread_fence(memory_order_release);
     store_relaxed(&memo->n_words, 0);
@@ -597,7 +609,9 @@ size_t unwind_walk_memo(const struct unwind_frame *from, uintptr_t *ret_pcs, siz
     store_relaxed(&w.memo->high, w.high);
     while (n < max && step_noting(&w) && w.pc != 0 && w.pc != UINTPTR_MAX)
         ret_pcs[n++] = w.pc + w.is_exact;
-    store_relaxed(&w.memo->n_words, w.n_words <= UNWIND_WORDS_MAX ? w.n_words : 0);
+    const bool fits = w.n_words <= UNWIND_WORDS_MAX;
+    store_relaxed(&w.memo->n_words, fits ? w.n_words : 0);
+    store_relaxed(&w.memo->too_long, fits ? 0 : memo_key(from));
     return n;
 }
 

@@ -27,6 +27,8 @@
 /* Where a walk starts. */
 struct unwind_frame {
     uintptr_t pc, sp, bp, bx;
+    uintptr_t
+        caller; /* where that frame returns to: tells walks that are remembered apart; 0: not known */
     bool is_exact; /* pc is an instruction to be executed next, not a return address */
     const ucontext_t *context; /* all registers at an exact pc; may be NULL */
 };
@@ -43,15 +45,18 @@ size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max);
 /* A walk that is remembered, by what decided it: where it began, and the words of the stack that it read on its way.  While
  * they are what they were, so is the walk.  Eight frames are compared in 10 ns instead of walked in 60.
  *
- * The table is the process's; sp tells threads apart.  A writer holds its entry by an odd `seq`, readers look twice; one that
- * never comes back (siglongjmp, fork) costs the entry. */
+ * The table is the process's; sp tells threads apart.  A walk is kept the second time that it is met in its entry, so that one
+ * that comes once costs a store, and never when it did not fit.  A writer holds its entry by an odd `seq`, readers look
+ * twice; one that never comes back (siglongjmp, fork) costs the entry. */
 enum { UNWIND_WORDS_MAX = 48 };
 
 struct unwind_memo {
     _Atomic uint32_t seq;
-    _Atomic uint32_t n_words; /* 0: nothing is remembered */
-    _Atomic uint32_t epoch;   /* of the modules */
-    _Atomic uint32_t needs;   /* of the registers at the beginning: UNWIND_NEEDS_BP, _BX */
+    _Atomic uint32_t n_words;  /* 0: nothing is remembered */
+    _Atomic uint32_t epoch;    /* of the modules */
+    _Atomic uint32_t needs;    /* of the registers at the beginning: UNWIND_NEEDS_BP, _BX */
+    _Atomic uint64_t met;      /* key of the last walk that was done here; not under `seq` */
+    _Atomic uint64_t too_long; /* key of one that did not fit; not under `seq` */
     _Atomic uintptr_t pc, sp, bp, bx;
     _Atomic uintptr_t low, high; /* what was known of the stack */
     _Atomic uintptr_t result;    /* what the caller made of it */
@@ -98,7 +103,8 @@ static inline struct unwind_frame unwind_here(void)
 /* The calling function, here. */
 static inline __attribute__((always_inline)) struct unwind_frame unwind_here(void)
 {
-    struct unwind_frame frame = {.is_exact = true};
+    struct unwind_frame frame = {.caller = (uintptr_t)__builtin_return_address(0),
+                                 .is_exact = true};
 
     __asm__ volatile("lea 0f(%%rip), %%rax\n\t"
                      "mov %%rax, %0\n\t"

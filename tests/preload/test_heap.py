@@ -34,6 +34,11 @@ class Exact(harness.PreloadTest):
     def test_the_requested_size_is_counted_not_the_size_class(self):
         self.assertEqual(self.known.profile("heap").all_values("allocates_odd"), (1, 1000, 1, 1000))
 
+    def test_a_walk_that_is_remembered_is_not_taken_for_another_one(self):
+        heap = self.assert_ok(preload("same_place", CPROF_HEAP_RATE=1)).profile("heap")
+        for function, n in (("one", 2000), ("other", 1000), ("takes", 3000)):
+            self.assertEqual(heap.by_any("alloc_objects").get(function), n, function)
+
     def test_zero_bytes_are_an_object(self):
         self.assertEqual(self.known.profile("heap").all_values("allocates_zero_bytes"), (1, 0, 1, 0))
 
