@@ -138,6 +138,20 @@ static size_t n_stacks(void)
     return stacktab_count() + PSEUDO_STACKS;
 }
 
+/* Each open descriptor, tallied by up to `n_kinds`, or added by the visitor itself. */
+static void descriptors_current(const struct profile_current *current,
+                                void (*visit)(struct walk *walk, int fd, struct handle handle),
+                                size_t n_kinds)
+{
+    struct tally tally;
+    struct walk walk = {.visit = visit, .current = current, .tally = &tally};
+
+    if (!handles_follow(HANDLES_EVER) || !tally_begin(&tally, n_kinds))
+        return;
+    walk_descriptors(&walk);
+    tally_end(&tally, current);
+}
+
 /* ---- connection ---- */
 
 static void add_socket(const struct walk *walk, int fd, struct handle handle)
@@ -182,13 +196,7 @@ size_t connection_current_max(void)
 
 void connection_current(const struct profile_current *current)
 {
-    struct tally tally;
-    struct walk walk = {.visit = visit_socket, .current = current, .tally = &tally};
-
-    if (!handles_follow(HANDLES_EVER) || !tally_begin(&tally, n_stacks()))
-        return;
-    walk_descriptors(&walk);
-    tally_end(&tally, current);
+    descriptors_current(current, visit_socket, n_stacks());
 }
 
 /* ---- fd ---- */
@@ -206,13 +214,7 @@ size_t fd_current_max(void)
 
 void fd_current(const struct profile_current *current)
 {
-    struct tally tally;
-    struct walk walk = {.visit = visit_descriptor, .current = current, .tally = &tally};
-
-    if (!handles_follow(HANDLES_EVER) || !tally_begin(&tally, fd_current_max()))
-        return;
-    walk_descriptors(&walk);
-    tally_end(&tally, current);
+    descriptors_current(current, visit_descriptor, fd_current_max());
 }
 
 const char *fd_tag_text(uint64_t tag)
