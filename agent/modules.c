@@ -19,7 +19,7 @@ enum { PAGE_BYTES = 4096 };
 
 static struct module *_Atomic table[MODULES_MAX];
 static _Atomic uint32_t n_modules; /* slots below it are filled, or about to be */
-static _Atomic uint32_t epoch = 1;
+_Atomic uint32_t modules_now = 1;
 
 /* Since glibc 2.35; without it every frame is MODULE_UNKNOWN until the snapshot asks the kernel. */
 #pragma weak _dl_find_object
@@ -207,7 +207,7 @@ static bool has_same_build(const struct module *module, const struct found *foun
 /* Believes a module of an earlier epoch only when it is still there. */
 static bool revalidate(struct module *module)
 {
-    const uint32_t now = load_acquire(&epoch); /* pairs with modules_on_unload */
+    const uint32_t now = modules_epoch();
     struct found found;
 
     if (load_relaxed(&module->epoch) == now)
@@ -227,7 +227,7 @@ static const struct module *publish(struct module *module, const struct found *f
     for (uint32_t i = n; i < MODULES_MAX; i++) {
         struct module *other = NULL;
         module->id = (uint16_t)i;
-        store_relaxed(&module->epoch, load_acquire(&epoch));
+        store_relaxed(&module->epoch, modules_epoch());
         if (cas_acq_rel(&table[i], &other,
                         module)) { /* pairs with load_acquire in modules_get */
             uint32_t seen = i;
@@ -297,7 +297,7 @@ size_t modules_count(void)
 
 bool modules_is_current(const struct module *module)
 {
-    return load_relaxed(&module->epoch) == load_acquire(&epoch);
+    return load_relaxed(&module->epoch) == modules_epoch();
 }
 
 bool modules_is_same_object(const void *a, const void *b)
@@ -308,14 +308,9 @@ bool modules_is_same_object(const void *a, const void *b)
            found_a.map == found_b.map;
 }
 
-uint32_t modules_epoch(void)
-{
-    return load_acquire(&epoch); /* pairs with modules_on_unload */
-}
-
 void modules_on_unload(void)
 {
-    atomic_fetch_add_explicit(&epoch, 1, memory_order_acq_rel);
+    atomic_fetch_add_explicit(&modules_now, 1, memory_order_acq_rel);
 }
 
 void modules_set_file(uint16_t id, const char *file)

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/atomic.h"
+#include "base/compiler.h"
 
 enum { MODULE_RANGES_MAX = 4, MODULE_BUILD_ID_BYTES = 20, MODULES_MAX = 4096 };
 
@@ -63,7 +64,11 @@ bool modules_is_current(const struct module *module);
 bool modules_is_same_object(const void *a, const void *b);
 
 /* Raised by every unload. */
-uint32_t modules_epoch(void);
+HIDDEN extern _Atomic uint32_t modules_now;
+static inline uint32_t modules_epoch(void)
+{
+    return load_acquire(&modules_now); /* pairs with modules_on_unload */
+}
 /* Something is about to be unloaded, or was just now. */
 void modules_on_unload(void);
 

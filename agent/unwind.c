@@ -382,11 +382,18 @@ static uintptr_t slot_address(uintptr_t base, int slot)
 
 enum { UNWIND_NEEDS_BP = 1, UNWIND_NEEDS_BX = 2 };
 
+/* What lies below the first sp, or far above, is not remembered. */
 static void memo_word(struct walk *w, uintptr_t at, uintptr_t value)
 {
+    const uintptr_t place = (at - load_relaxed(&w->memo->sp)) / sizeof(uintptr_t);
+
+    if (place > UINT16_MAX || at % sizeof(uintptr_t) != 0) {
+        w->n_words = UNWIND_WORDS_MAX + 1;
+        return;
+    }
     if (w->n_words < UNWIND_WORDS_MAX) {
-        store_relaxed(&w->memo->words[w->n_words].at, at);
-        store_relaxed(&w->memo->words[w->n_words].value, value);
+        store_relaxed(&w->memo->places[w->n_words], (uint16_t)place);
+        store_relaxed(&w->memo->values[w->n_words], value);
     }
     w->n_words++;
 }
@@ -525,21 +532,41 @@ static inline uint64_t memo_key(const struct unwind_frame *from)
 
 static inline struct unwind_memo *memo_of(uint64_t key)
 {
-    return &memos[key >> (64 - MEMO_BITS)];
+    struct unwind_memo *memo = &memos[key >> (64 - MEMO_BITS)];
+
+    __asm__("" : "+r"(memo)); /* compilers would compute the place of each member anew */
+    return memo;
+}
+
+/* A walk that began so, on the stack as it is known now. */
+static inline bool begins_same(const struct unwind_memo *memo, const struct unwind_frame *from,
+                               uintptr_t low, uintptr_t high)
+{
+    const uint32_t needs = load_relaxed(&memo->needs);
+
+    return ((load_relaxed(&memo->pc) ^ from->pc) | (load_relaxed(&memo->sp) ^ from->sp) |
+            (load_relaxed(&memo->low) ^ low) | (load_relaxed(&memo->high) ^ high) |
+            (load_relaxed(&memo->epoch) ^ modules_epoch())) == 0 &&
+           from->sp >= low && from->sp < high &&
+           (!(needs & UNWIND_NEEDS_BP) || load_relaxed(&memo->bp) == from->bp) &&
+           (!(needs & UNWIND_NEEDS_BX) || load_relaxed(&memo->bx) == from->bx);
 }
 
 /* The entry may change while it is read: only what lies in the known stack is looked at. */
-static inline bool is_unchanged(const struct unwind_memo *memo, uintptr_t low, uintptr_t high)
+static inline bool is_unchanged(const struct unwind_memo *memo, uintptr_t sp, uintptr_t high)
 {
-    const uint32_t n = load_relaxed(&memo->n_words);
+    const uintptr_t n_known = (high - sp) / sizeof(uintptr_t);
+    uint32_t i = load_relaxed(&memo->n_words);
 
-    for (uint32_t i = 0; i < n && i < UNWIND_WORDS_MAX; i++) {
-        const uintptr_t at = load_relaxed(&memo->words[i].at);
-        if (at < low || at > high - sizeof(uintptr_t) || at % sizeof(uintptr_t) != 0 ||
-            word_at(at) != load_relaxed(&memo->words[i].value))
+    if (i - 1 >= UNWIND_WORDS_MAX) /* none, too */
+        return false;
+    while (i-- > 0) {
+        const uintptr_t place = load_relaxed(&memo->places[i]);
+        if (place >= n_known ||
+            word_at(sp + place * sizeof(uintptr_t)) != load_relaxed(&memo->values[i]))
             return false;
     }
-    return n != 0;
+    return true;
 }
 
 uintptr_t unwind_recall(const struct unwind_frame *from)
@@ -548,18 +575,11 @@ uintptr_t unwind_recall(const struct unwind_frame *from)
     const uintptr_t low = thread_self.stack_low, high = thread_self.stack_high;
     const uint32_t seq = load_acquire(&memo->seq); /* pairs with unwind_remember */
 
-    if (seq % 2 || load_relaxed(&memo->pc) != from->pc || load_relaxed(&memo->sp) != from->sp ||
-        load_relaxed(&memo->low) != low || load_relaxed(&memo->high) != high ||
-        load_relaxed(&memo->epoch) != modules_epoch())
+    if (seq % 2 || !begins_same(memo, from, low, high) || !is_unchanged(memo, from->sp, high))
         return 0;
-    const uint32_t needs = load_relaxed(&memo->needs);
-    if ((needs & UNWIND_NEEDS_BP && load_relaxed(&memo->bp) != from->bp) ||
-        (needs & UNWIND_NEEDS_BX && load_relaxed(&memo->bx) != from->bx))
-        return 0;
-    const bool is_same = is_unchanged(memo, low, high);
     const uintptr_t result = load_relaxed(&memo->result);
     atomic_thread_fence(memory_order_acquire);
-    return is_same && load_relaxed(&memo->seq) == seq ? result : 0;
+    return load_relaxed(&memo->seq) == seq ? result : 0;
 }
 
 /* NULL: this one is not kept. */
@@ -574,7 +594,7 @@ static struct unwind_memo *memo_begin(const struct unwind_frame *from)
         return NULL;
     }
     if (load_relaxed(&memo->too_long) == key || seq % 2 || from->context ||
-        !cas_acq_rel(&memo->seq, &seq, seq + 1))
+        from->sp % sizeof(uintptr_t) != 0 || !cas_acq_rel(&memo->seq, &seq, seq + 1))
         return NULL;
     atomic_thread_fence(memory_order_release);
     store_relaxed(&memo->n_words, 0);

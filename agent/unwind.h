@@ -60,9 +60,8 @@ struct unwind_memo {
     _Atomic uintptr_t pc, sp, bp, bx;
     _Atomic uintptr_t low, high; /* what was known of the stack */
     _Atomic uintptr_t result;    /* what the caller made of it */
-    struct {
-        _Atomic uintptr_t at, value;
-    } words[UNWIND_WORDS_MAX];
+    _Atomic uintptr_t values[UNWIND_WORDS_MAX];
+    _Atomic uint16_t places[UNWIND_WORDS_MAX]; /* of the values: so many words above sp */
 };
 
 /* What was made of this very walk before; 0: it has to be done. */
