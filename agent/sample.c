@@ -74,33 +74,39 @@ static NOINLINE void capture_deep(void *sample)
     capture(sample, pcs);
 }
 
-/* The stack that a repeated sample had before; NULL: it has to be walked. */
-static inline struct stack *recall(const struct sample *sample)
-{
-    return sample->is_repeated ? (struct stack *)unwind_recall(sample->from) : NULL;  // NOLINT
-}
-
-bool sample_take(struct sample *sample)
+/* False: there is no stack to work on. */
+static inline bool walk(struct sample *sample)
 {
     const bool is_deep = frames_to_take(sample) + STACK_OWN_FRAMES > SHALLOW_FRAMES;
     const size_t room =
         stack_capture_bytes() + sizeof(uintptr_t) * (is_deep ? DEEP_FRAMES : SHALLOW_FRAMES);
-    bool is_taken = true;
+    void (*work)(void *) = is_deep ? capture_deep : capture_shallow;
 
+    if (unlikely(!stack_has_room(room)))
+        return stack_call_on_scratch(work, sample);
+    work(sample);
+    return true;
+}
+
+/* With the stack that a repeated sample had before: needs no room.  False: it has to be walked. */
+static inline bool recall(struct sample *sample)
+{
+    struct stack *known =
+        sample->is_repeated ? (struct stack *)unwind_recall(sample->from) : NULL;  // NOLINT
+
+    if (known)
+        sample->use(sample, known);
+    return known;
+}
+
+bool sample_take(struct sample *sample)
+{
     if (!guard_enter()) {
         thread_count_drop(sample->source, DROP_REENTRANT);
         return false;
     }
-    void (*work)(void *) = is_deep ? capture_deep : capture_shallow;
-    if (likely(stack_has_room(room))) {
-        struct stack *known = recall(sample);
-        if (known)
-            sample->use(sample, known);
-        else
-            work(sample);
-    } else if (!stack_call_on_scratch(work, sample))
-        is_taken = false;
-    if (is_taken)
+    const bool is_taken = recall(sample) || walk(sample);
+    if (likely(is_taken))
         thread_count_kept(sample->source);
     else
         thread_count_drop(sample->source, DROP_STACK_FULL);

@@ -6,7 +6,7 @@
  *
  * A sample that cannot be taken is counted (drops.def) under its source.
  *
- * Any thread, signal-safe; does not keep errno. */
+ * Any thread, signal-safe; errno is kept. */
 #ifndef CPROF_AGENT_SAMPLE_H
 #define CPROF_AGENT_SAMPLE_H
 

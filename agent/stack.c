@@ -40,9 +40,10 @@ static bool is_own(uintptr_t pc)
     return pc - (uintptr_t)__ehdr_start <= (uintptr_t)etext - (uintptr_t)__ehdr_start;
 }
 
-/* libunwind may open files when a frame has no unwind table: no cancellation may act there. */
+/* libunwind may open files when a frame has no unwind table: no cancellation may act there, and errno may change. */
 COLD size_t stack_capture_by_libunwind(uintptr_t *ret_pcs, size_t max)
 {
+    const int saved_errno = errno;
     int state;
 
     if (!backtrace_by_libunwind)
@@ -50,6 +51,7 @@ COLD size_t stack_capture_by_libunwind(uintptr_t *ret_pcs, size_t max)
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
     const int n = backtrace_by_libunwind((void **)ret_pcs, (int)max);
     pthread_setcancelstate(state, NULL);
+    errno = saved_errno;
     return n > 0 ? (size_t)n : 0;
 }
 
