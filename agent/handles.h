@@ -1,8 +1,9 @@
 /* handles - live descriptors and streams, and the stacks that opened them.
  *
  * Descriptors stand in an array by their number, in chunks that come when a number in them is first used: each slot
- * holds the stack that opened it and when.  Streams (FILE*) stand in a livetab by their address.  No slot is counted
- * anywhere: what is live is looked up at the snapshot (opened.h).
+ * holds the stack that opened it and when.  Streams (FILE*) stand there, too, by the number of their descriptor; those
+ * without one, or whose place is taken, in a livetab by their address.  No slot is counted anywhere: what is live is
+ * looked up at the snapshot (opened.h).
  *
  * The kernel gives a closed number to the next thread that asks.  So a slot is emptied before the real close and
  * filled after the real open: nobody else looks at it in between.  What must be undone (a dup2 that fails) is put back
@@ -21,7 +22,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/livetab.h"
 #include "agent/source.h"
 #include "agent/unwind.h"
 #include "base/atomic.h"
@@ -46,6 +46,9 @@ enum {
 struct handle_slot {
     _Atomic uintptr_t stack; /* struct stack; 0: nothing is known */
     _Atomic uint64_t born_s; /* clock_mono_s(); 0: before the start */
+    /* The stream on this number, which may outlive it: who has put it here takes it out. 0: none */
+    _Atomic uintptr_t stream;
+    _Atomic uintptr_t stream_stack; /* struct stack; 0: not yet there */
 };
 
 /* A slot's content, taken out. */
@@ -82,17 +85,28 @@ static inline bool handles_has(int fd)
 
 /* ---- what the wrappers report ---- */
 
-/* The calling thread has opened these descriptors, and the stream (or NULL). */
-void handles_add_from(enum record_source source, const int *fds, size_t n, const void *stream,
+void handles_add_from(enum record_source source, const int *fds, size_t n,
                       const struct unwind_frame *from);
+void handles_add_stream_from(const void *stream, int fd, bool is_new,
+                             const struct unwind_frame *from);
 
-/* Inlined into the wrapper: each frame of the agent costs a step of the walk. */
-static inline __attribute__((always_inline)) void
-handles_add(enum record_source source, const int *fds, size_t n, const void *stream)
+/* The calling thread has opened these descriptors.  Inlined into the wrapper: each frame of the agent costs a step of
+ * the walk. */
+static inline __attribute__((always_inline)) void handles_add(enum record_source source,
+                                                              const int *fds, size_t n)
 {
     const struct unwind_frame from = unwind_here();
 
-    handles_add_from(source, fds, n, stream, &from);
+    handles_add_from(source, fds, n, &from);
+}
+
+/* A stream on this descriptor (or -1), which `is_new` as well and to be followed. */
+static inline __attribute__((always_inline)) void handles_add_stream(const void *stream, int fd,
+                                                                     bool is_new)
+{
+    const struct unwind_frame from = unwind_here();
+
+    handles_add_stream_from(stream, fd, is_new, &from);
 }
 
 /* It is about to close this one, or all from first to last. */
@@ -101,8 +115,8 @@ void handles_take_range(unsigned first, unsigned last);
 /* And did not. */
 void handles_put_back(int fd, struct handle handle);
 
-/* It is about to close this stream, or all. */
-void handles_take_stream(const void *stream);
+/* It is about to close this stream, whose descriptor was given when it was added, or all. */
+void handles_take_stream(const void *stream, int fd);
 void handles_take_streams(void);
 
 /* True in a child to whom the program has lent its memory. */
@@ -117,7 +131,8 @@ void handles_drop_ghost(int fd, struct handle handle);
 /* Calls visit() for each number that the table has. */
 void handles_each(void (*visit)(int fd, struct handle handle, void *arg), void *arg);
 
-HIDDEN extern struct livetab handle_streams; /* address -> struct stack */
+/* The same for each stream. */
+void handles_each_stream(void (*visit)(uintptr_t stack, void *arg), void *arg);
 
 /* ---- control ---- */
 

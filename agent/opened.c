@@ -226,9 +226,9 @@ const char *fd_tag_text(uint64_t tag)
 
 /* ---- blob ---- */
 
-static void count_live(const struct live *live, void *arg)
+static void count_stream(uintptr_t stack, void *arg)
 {
-    (void)live;
+    (void)stack;
     ++*(size_t *)arg;
 }
 
@@ -236,13 +236,13 @@ size_t blob_current_max(void)
 {
     size_t n = 0;
 
-    livetab_each(&handle_streams, clock_mono_s(), count_live, &n);
+    handles_each_stream(count_stream, &n);
     return at_most(with_slack(n), n_stacks());
 }
 
-static void tally_live(const struct live *live, void *arg)
+static void tally_stream(uintptr_t stack, void *arg)
 {
-    tally_add(arg, live->value, 0);
+    tally_add(arg, stack, 0);
 }
 
 void blob_current(const struct profile_current *current)
@@ -251,7 +251,7 @@ void blob_current(const struct profile_current *current)
 
     if (!handles_follow(HANDLES_EVER) || !tally_begin(&tally, n_stacks()))
         return;
-    livetab_each(&handle_streams, clock_mono_s(), tally_live, &tally);
+    handles_each_stream(tally_stream, &tally);
     tally_end(&tally, current);
 }
 

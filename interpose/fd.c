@@ -27,14 +27,14 @@ static enum record_source source_now(void)
 static inline __attribute__((always_inline)) int add(int fd)
 {
     if (fd >= 0)
-        handles_add(source_now(), &fd, 1, NULL);
+        handles_add(source_now(), &fd, 1);
     return fd;
 }
 
 static inline __attribute__((always_inline)) int add_pair(int err, const int *fds)
 {
     if (err == 0)
-        handles_add(source_now(), fds, 2, NULL);
+        handles_add(source_now(), fds, 2);
     return err;
 }
 
@@ -82,7 +82,7 @@ static void add_received(struct msghdr *message)
         if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
             c->cmsg_len > CMSG_LEN(0))
             handles_add(source_now(), (const int *)(const void *)CMSG_DATA(c),
-                        (c->cmsg_len - CMSG_LEN(0)) / sizeof(int), NULL);
+                        (c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
 }
 
 EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags)

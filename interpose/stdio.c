@@ -26,15 +26,14 @@ static int descriptor_of(FILE *stream)
 /* A stream that came with a descriptor of its own, or without. */
 static inline __attribute__((always_inline)) FILE *add(FILE *stream, bool has_new_descriptor)
 {
-    const bool is_blob = handles_follow(HANDLES_STREAMS);
-    int fd = -1;
-
     if (!stream)
         return NULL;
-    if (has_new_descriptor && handles_follow(HANDLES_ALL))
-        fd = descriptor_of(stream);
-    if (is_blob || fd >= 0)
-        handles_add(is_blob ? SOURCE_BLOB : SOURCE_FD, &fd, fd >= 0, is_blob ? stream : NULL);
+    const int fd = descriptor_of(stream);
+    const bool is_new = has_new_descriptor && handles_follow(HANDLES_ALL) && fd >= 0;
+    if (likely(handles_follow(HANDLES_STREAMS)))
+        handles_add_stream(stream, fd, is_new);
+    else if (is_new)
+        handles_add(SOURCE_FD, &fd, 1);
     return stream;
 }
 
@@ -56,8 +55,10 @@ static void take_descriptor(int fd)
 
 static NOINLINE void take(FILE *stream)
 {
-    take_descriptor(descriptor_of(stream));
-    handles_take_stream(stream);
+    const int fd = descriptor_of(stream);
+
+    take_descriptor(fd);
+    handles_take_stream(stream, fd);
 }
 
 static inline bool streams(void)
@@ -193,7 +194,7 @@ static COLD DIR *add_directory(DIR *directory)
     const int fd = directory ? dirfd(directory) : -1;
 
     if (fd >= 0)
-        handles_add(SOURCE_FD, &fd, 1, NULL);
+        handles_add(SOURCE_FD, &fd, 1);
     return directory;
 }
 

@@ -29,7 +29,7 @@ static void set_up(void)
 
 static void add(int fd)
 {
-    handles_add(SOURCE_CONNECTION, &fd, 1, NULL);
+    handles_add(SOURCE_CONNECTION, &fd, 1);
 }
 
 static void count(int fd, struct handle handle, void *arg)
@@ -43,6 +43,19 @@ static size_t n_known(void)
     size_t n = 0;
 
     handles_each(count, &n);
+    return n;
+}
+
+static void count_stream(uintptr_t stack, void *arg)
+{
+    *(size_t *)arg += stack != 0;
+}
+
+static size_t n_streams(void)
+{
+    size_t n = 0;
+
+    handles_each_stream(count_stream, &n);
     return n;
 }
 
@@ -118,7 +131,7 @@ TEST_ALONE(ranges_are_emptied_to_their_ends)
     static const int fds[] = {5, 6, 7, 8, 9, 4095, 4096, 8192, 9000, 100000};
 
     set_up();
-    handles_add(SOURCE_CONNECTION, fds, COUNT_OF(fds), NULL);
+    handles_add(SOURCE_CONNECTION, fds, COUNT_OF(fds));
     CHECK_INT(n_known(), COUNT_OF(fds), "known");
     for (size_t i = 0; i < COUNT_OF(cases) - 1; i++) {
         handles_take_range(cases[i].first, cases[i].last);
@@ -202,10 +215,12 @@ TEST_ALONE(errno_is_kept)
     set_up();
     errno = 4242;
     add(5);
-    handles_add(SOURCE_BLOB, NULL, 0, (void *)0x1000);
+    handles_add_stream((void *)0x1000, -1, false);
+    handles_add_stream((void *)0x2000, 6, true);
     handles_put_back(5, handles_take(5));
     handles_take_range(0, 10);
-    handles_take_stream((void *)0x1000);
+    handles_take_stream((void *)0x1000, -1);
+    handles_take_stream((void *)0x2000, 6);
     handles_take_streams();
     CHECK_INT(errno, 4242, "errno");
 }
@@ -215,8 +230,10 @@ static void on_alarm(int number)
     (void)number;
     add(20);
     handles_take(20);
-    handles_add(SOURCE_BLOB, NULL, 0, (void *)0x9990);
-    handles_take_stream((void *)0x9990);
+    handles_add_stream((void *)0x9990, -1, false);
+    handles_take_stream((void *)0x9990, -1);
+    handles_add_stream((void *)0x9990, 22, false);
+    handles_take_stream((void *)0x9990, 22);
 }
 
 TEST_ALONE(handlers_open_and_close_too)
@@ -235,6 +252,7 @@ TEST_ALONE(handlers_open_and_close_too)
     }
     signal(SIGALRM, SIG_IGN);
     CHECK_INT(n_known(), 0, "known");
+    CHECK_INT(n_streams(), 0, "streams");
 }
 
 /* The kernel's part: numbers are given out lowest first, to one owner at a time. */
@@ -278,31 +296,72 @@ TEST_ALONE(threads_that_hand_numbers_on_lose_none)
 
 /* ---- streams ---- */
 
-static void count_live(const struct live *live, void *arg)
-{
-    (void)live;
-    ++*(size_t *)arg;
-}
-
-static size_t n_streams(void)
-{
-    size_t n = 0;
-
-    livetab_each(&handle_streams, 0, count_live, &n);
-    return n;
-}
-
 TEST_ALONE(streams_are_known_until_they_are_closed)
 {
     set_up();
     for (uintptr_t i = 1; i <= 1000; i++)
-        handles_add(SOURCE_BLOB, NULL, 0, (void *)(i * 16));
+        handles_add_stream((void *)(i * 16), i % 2 ? (int)i : -1, false);
     CHECK_INT(n_streams(), 1000, "streams");
+    CHECK_INT(n_known(), 0, "descriptors");
     for (uintptr_t i = 1; i <= 10; i++)
-        handles_take_stream((void *)(i * 16));
-    handles_take_stream((void *)0x123450000); /* never seen */
+        handles_take_stream((void *)(i * 16), i % 2 ? (int)i : -1);
+    handles_take_stream((void *)0x123450000, -1); /* never seen */
+    handles_take_stream((void *)0x123450000, 501);
+    handles_take_stream((void *)0x123450000, 1 << 26);
     CHECK_INT(n_streams(), 990, "streams");
     handles_take_streams();
+    CHECK_INT(n_streams(), 0, "streams");
+}
+
+TEST_ALONE(streams_that_share_a_number_are_all_known)
+{
+    static void *const streams[] = {(void *)0x1000, (void *)0x2000, (void *)0x3000};
+
+    set_up();
+    for (size_t first = 0; first < COUNT_OF(streams); first++) {
+        for (size_t i = 0; i < COUNT_OF(streams); i++)
+            handles_add_stream(streams[i], 5, false);
+        CHECK_INT(n_streams(), 3, "streams");
+        for (size_t i = 0; i < COUNT_OF(streams); i++) {
+            handles_take_stream(streams[(first + i) % COUNT_OF(streams)], 5);
+            CHECK_INT(n_streams(), 2 - i, "streams");
+        }
+    }
+}
+
+TEST_ALONE(a_stream_outlives_its_number)
+{
+    set_up();
+    handles_add_stream((void *)0x1000, 5, true);
+    CHECK(handles_take(5).stack != 0);
+    CHECK_INT(n_streams(), 1, "streams");
+    handles_add_stream((void *)0x2000, 5, true); /* the number was given to another one */
+    CHECK_INT(n_streams(), 2, "streams");
+    handles_take_stream((void *)0x1000, 5);
+    handles_take_stream((void *)0x2000, 5);
+    CHECK_INT(n_streams(), 0, "streams");
+}
+
+TEST_ALONE(a_stream_that_is_opened_again_unseen_is_one)
+{
+    static const int fds[] = {5, -1};
+
+    set_up();
+    for (size_t i = 0; i < COUNT_OF(fds); i++) {
+        handles_add_stream((void *)0x1000, fds[i], false);
+        handles_add_stream((void *)0x1000, fds[i], false);
+        CHECK_INT(n_streams(), 1, "streams");
+        handles_take_stream((void *)0x1000, fds[i]);
+        CHECK_INT(n_streams(), 0, "streams");
+    }
+}
+
+TEST_ALONE(streams_beyond_the_table_are_known_by_their_address)
+{
+    set_up();
+    handles_add_stream((void *)0x1000, 1 << 26, false);
+    CHECK_INT(n_streams(), 1, "streams");
+    handles_take_stream((void *)0x1000, 1 << 26);
     CHECK_INT(n_streams(), 0, "streams");
 }
 

@@ -364,7 +364,8 @@ TEST_ALONE(all_profiles_can_be_taken)
     handles_set(HANDLES_DESCRIPTORS | HANDLES_STREAMS);
     int fds[2];
     CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
-    handles_add(SOURCE_CONNECTION, fds, 2, (void *)0x20000);
+    handles_add(SOURCE_CONNECTION, fds, 2);
+    handles_add_stream((void *)0x20000, -1, false);
     for (size_t i = 0; i < n_profiles; i++) {
         struct snapshot snapshot;
         CHECK_INT(snapshot_take(&snapshot, &profiles[i], &with_symbols), 0, profiles[i].name);
