@@ -12,6 +12,7 @@
 #include "base/atomic.h"
 #include "base/compiler.h"
 #include "base/sys.h"
+#include "base/valgrind.h"
 
 /* ---- capture ---- */
 
@@ -112,9 +113,12 @@ static struct scratch {
 } scratches[N_SCRATCH];
 
 /* The kernel reads the new mask before it looks at `how`: EFAULT means not readable, and a stack
- * that can still grow grows.  One system call, no signal, no descriptor. */
+ * that can still grow grows.  One system call, no signal, no descriptor.  Valgrind would report each: there the word is
+ * copied, which fails where a stack would have to grow. */
 bool stack_is_readable(uintptr_t address)
 {
+    if (unlikely(valgrind_is_here()))
+        return sys_is_readable((const void *)(address & ~(uintptr_t)7), sizeof address);
     return sys_sigmask(-1, (const sys_sigset *)(address & ~(uintptr_t)7), NULL) != -EFAULT;
 }
 
