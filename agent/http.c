@@ -569,10 +569,11 @@ void http_init(const struct config *config)
 
     if (!http_is_wanted(config) || !read_settings(config))
         return;
+    const bool is_served = process_is_of_serving_tree(); /* asked first: it may end meanwhile */
     const int err = http_listen(&address, &listener);
-    // the parent has it, probably: its children need not say so, each of them
-    if (err == -EADDRINUSE && process_has_serving_parent()) {
-        log_info("http: CPROF_HTTP=%s: %s by the parent process; no HTTP", config->http,
+    // an ancestor has it, probably: its children need not say so, each of them
+    if (err == -EADDRINUSE && is_served) {
+        log_info("http: CPROF_HTTP=%s: %s by an ancestor; no HTTP", config->http,
                  text_errno(-err));
         return;
     }

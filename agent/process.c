@@ -112,9 +112,18 @@ bool process_has_preloaded_parent(void)
     return is_in_parent("LD_PRELOAD=", "libcprof");
 }
 
-bool process_has_serving_parent(void)
+/* Nobody is born into a session that is neither its parent's nor its own: who made us has ended. */
+static bool is_orphan(void)
 {
-    return is_in_parent("CPROF_HTTP=", "");
+    const int parent = sys_getppid(), session = sys_getsid(0);
+    const int others = parent > 0 ? sys_getsid(parent) : -ESRCH;
+
+    return session != sys_getpid() && others >= 0 && others != session;
+}
+
+bool process_is_of_serving_tree(void)
+{
+    return is_in_parent("CPROF_HTTP=", "") || is_orphan();
 }
 
 /* ---- its age ---- */

@@ -31,8 +31,8 @@ int process_pid(void);
 /* True when the parent was started with this library in LD_PRELOAD (what it is told by /proc now; false where that
  * may not be read).  Some system calls. */
 bool process_has_preloaded_parent(void);
-/* Was our parent told to serve HTTP (CPROF_HTTP), too? */
-bool process_has_serving_parent(void);
+/* Was our parent told to serve HTTP (CPROF_HTTP), too, or is it gone, so that nobody knows? */
+bool process_is_of_serving_tree(void);
 
 /* How long this process has lived, fork included and exec not; to 10 ms in a forked child. */
 uint64_t process_age_ns(void);

@@ -168,6 +168,10 @@ static inline int sys_getpid(void)
 {
     return (int)SYS_CALL(SYS_getpid, 0);
 }
+static inline int sys_getsid(int pid)
+{
+    return (int)SYS_CALL(SYS_getsid, pid);
+}
 static inline int sys_getppid(void)
 {
     return (int)SYS_CALL(SYS_getppid, 0);

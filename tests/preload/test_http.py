@@ -954,6 +954,11 @@ class TestHttpGuest(PreloadTest):
         run = start(["sh", "-c", "/bin/true; /bin/true; echo done"], out=False, CPROF_HTTP=port).finish()
         self.assertEqual((run.status, run.stdout, run.stderr), (0, b"done\n", b""))
 
+    def test_orphans_of_the_program_that_serves_say_nothing(self):
+        """One that lost its parent before its exec looked like a program of somebody else."""
+        run = start("orphan_execs", "/bin/true", out=False, CPROF_HTTP=free_port()).finish()
+        self.assertEqual((run.status, run.stdout, run.stderr), (0, b"done\n", b""))
+
     def test_idle_server_uses_no_time(self):
         with Served() as served:
             served.ask("heap")

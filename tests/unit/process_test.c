@@ -155,7 +155,7 @@ static bool finds_preload(const char *environment)
 
 static bool finds_server(const char *environment)
 {
-    return finds(process_has_serving_parent, environment);
+    return finds(process_is_of_serving_tree, environment);
 }
 
 TEST_ALONE(a_parent_that_was_told_to_serve_is_known)
