@@ -25,6 +25,7 @@ static _Atomic int tid;          /* the kernel clears it when the thread is gone
 static _Atomic uint32_t n_calls; /* the thread sleeps on it */
 static _Atomic uint32_t n_holds;
 static _Atomic bool is_stopping;
+static _Atomic bool is_gentle; /* the stop: works may finish */
 
 /* ---- memory: TLS that reaches from our variables and errno to the head, above a stack ---- */
 
@@ -95,7 +96,9 @@ static void fill_head(void) NEEDS(start_lock)
 
 static void thread_main(void);
 static bool is_apart; /* the thread's: it has descriptors of its own */
-static int own_pipe;  /* then: the end it reads; -1: it wakes every 100 ms */
+static uint64_t
+    finish_by_ns; /* the thread's: it is to stop, but works may finish until then; 0: not now */
+static int own_pipe; /* then: the end it reads; -1: it wakes every 100 ms */
 
 /* The new thread calls thread_main() at the top of its stack and exits.  Its tid, or -errno. */
 static long start_clone(const char *tls) NEEDS(start_lock)
@@ -267,7 +270,7 @@ static size_t collect_descriptors(void)
 static int64_t time_left(void)
 {
     const uint64_t now = clock_mono_ns();
-    uint64_t next = 0;
+    uint64_t next = finish_by_ns;
 
     for (struct agent_work *work = load_acquire(&works); work; work = work->next)
         if (work->due_ns && (!next || work->due_ns < next))
@@ -305,9 +308,14 @@ static void sleep_until_next(size_t n, uint32_t seen)
     }
 }
 
+static bool must_stop(void)
+{
+    return load_acquire(&is_stopping) && !finish_by_ns; /* pairs with agent_thread_end */
+}
+
 static void run_ready(size_t n)
 {
-    for (size_t i = 1; i < n && !load_relaxed(&is_stopping); i++)
+    for (size_t i = 1; i < n && !must_stop(); i++)
         if (polled[i].revents && polled_work[i]->fd == polled[i].fd)
             polled_work[i]->run(polled_work[i], polled[i].revents);
 }
@@ -316,7 +324,7 @@ static void run_due(void)
 {
     const uint64_t now = clock_mono_ns();
 
-    for (struct agent_work *work = load_acquire(&works); work && !load_relaxed(&is_stopping);
+    for (struct agent_work *work = load_acquire(&works); work && !must_stop();
          work = work->next) {
         const bool is_called =
             load_relaxed(&work->is_called) && swap_acq_rel(&work->is_called, false);
@@ -324,6 +332,59 @@ static void run_due(void)
             work->run(work, 0);
     }
 }
+
+static void run_round(void)
+{
+    const uint32_t seen = load_acquire(&n_calls);
+
+    run_due();
+    if (must_stop())
+        return;
+    const size_t n = collect_descriptors();
+    sleep_until_next(n, seen);
+    run_ready(n);
+}
+
+/* ---- its end ---- */
+
+/* Is something under way that may still end by itself? */
+static bool ask_to_finish(uint64_t until_ns)
+{
+    bool is_busy = false;
+
+    for (struct agent_work *work = load_acquire(&works); work; work = work->next)
+        if (work->finish)
+            is_busy |= work->finish(work, until_ns);
+    return is_busy;
+}
+
+static void call_finished(void)
+{
+    for (struct agent_work *work = load_acquire(&works); work; work = work->next)
+        if (work->finish)
+            store_release(&work->is_called, true); /* pairs with run_due */
+}
+
+/* A client that takes all of the time makes every change of identity that slow: so not again for a while. */
+static void finish_works(void)
+{
+    enum { FINISH_NS = 50000000, PAUSE_NS = 1000000000 };
+    static uint64_t paused_until_ns;
+    const uint64_t until_ns = clock_mono_ns() + FINISH_NS;
+
+    if (until_ns - FINISH_NS >= paused_until_ns) {
+        finish_by_ns = until_ns;
+        while (ask_to_finish(until_ns) && clock_mono_ns() < until_ns)
+            run_round();
+        finish_by_ns = 0;
+        if (clock_mono_ns() >= until_ns)
+            paused_until_ns = until_ns + PAUSE_NS;
+    }
+    ask_to_finish(0);
+    call_finished();
+}
+
+/* ---- its beginning ---- */
 
 static bool is_kept(int fd)
 {
@@ -367,15 +428,11 @@ static void thread_main(void)
 {
     leave_descriptors();
     sys_set_thread_name("cprof");
-    while (!load_acquire(&is_stopping)) { /* pairs with stop */
-        const uint32_t seen = load_acquire(&n_calls);
-        run_due();
-        if (load_relaxed(&is_stopping))
-            break;
-        const size_t n = collect_descriptors();
-        sleep_until_next(n, seen);
-        run_ready(n);
-    }
+    while (!must_stop())
+        run_round();
+    if (load_relaxed(&is_gentle) &&
+        is_apart) /* else the next thread has the same descriptors */
+        finish_works();
 }
 
 /* ---- starting and ending it ---- */
@@ -499,7 +556,7 @@ static void tell_works(void)
     lock_drop(&start_lock);
 }
 
-void agent_thread_end(void)
+static void stop(bool gently)
 {
     if (!load_acquire(&works) || process_is_borrowed())
         return;
@@ -509,16 +566,22 @@ void agent_thread_end(void)
     const int old_tid = load_acquire(&tid);
     if (!old_tid)
         return;
-    store_release(&is_stopping, true); /* pairs with thread_main */
+    store_relaxed(&is_gentle, gently);
+    store_release(&is_stopping, true); /* pairs with must_stop */
     wake();
     wait_until_gone(old_tid);
+}
+
+void agent_thread_end(void)
+{
+    stop(false);
 }
 
 void agent_thread_hold(void)
 {
     const bool was_running = agent_thread_is_running();
 
-    agent_thread_end();
+    stop(true);
     if (was_running)
         tell_works();
 }

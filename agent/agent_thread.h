@@ -12,8 +12,9 @@
  *
  * The thread has a table of descriptors of its own (Linux 5.9) into which it takes what the works have at its start:
  * the files that a snapshot opens and the connections that are accepted get no number that the program could have
- * got, and the program's closefrom() does not reach them.  With a thread that ends (hold) they end; what was there
- * before it started stands in the program's table, too, and is taken along by the next one.
+ * got, and the program's closefrom() does not reach them.  With a thread that ends (hold) they end, so its works have
+ * 50 ms to bring to an end what is under way (`finish`); in the second after one that took all of them, none.  What was
+ * there before it started stands in the program's table, too, and is taken along by the next one.
  *
  * fork: the child has none; one is started again there, as the works want, once they were told (`forked`).
  * Exit: trigger.c ends it before the last snapshot.  Two descriptors for waking it exist only when
@@ -37,6 +38,10 @@ struct agent_work {
     uint64_t due_ns; /* of clock_mono_ns(); 0: not by time */
     /* On the agent thread.  ready: what poll said (POLLNVAL: the program closed it); 0: it was due or called. */
     void (*run)(struct agent_work *work, int ready);
+    /* On the agent thread, before a hold ends it and with it the descriptors that it opened: true while something is
+     * under way that may end by itself until then (clock_mono_ns(); 0: no more time, have it end now).  The next
+     * thread runs the work when it starts.  Or NULL. */
+    bool (*finish)(struct agent_work *work, uint64_t until_ns);
     /* In a forked child, before the thread is started there: drop what is the parent's.  Or NULL. */
     void (*forked)(struct agent_work *work);
     /* The thread has ended, for the moment, and what was in its table only has gone with it.  While the program has the
@@ -64,7 +69,7 @@ int agent_thread_tid(void);
 /* Has the work run soon, with ready 0.  False: there is no thread, or the program has closed what wakes it. */
 bool agent_thread_call(struct agent_work *work);
 
-/* Ends it and waits for that, 5 s at most; release starts it again.  Around calls that want a process of one
+/* Ends it, gently, and waits for that, 5 s at most; release starts it again.  Around calls that want a process of one
  * thread, or change what all threads must agree on.  Not from the agent thread. */
 void agent_thread_hold(void);
 void agent_thread_release(void);

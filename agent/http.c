@@ -52,10 +52,15 @@ static struct http_fd listener = {.fd = -1};
 static char token[TOKEN_BYTES + 1];
 
 static void on_listener(struct agent_work *work, int ready);
+static bool on_listener_finish(struct agent_work *work, uint64_t until_ns);
 static void on_listener_forked(struct agent_work *work);
 static void on_listener_held(struct agent_work *work);
-static struct agent_work listener_work = {
-    .fd = -1, .run = on_listener, .forked = on_listener_forked, .held = on_listener_held};
+static struct agent_work listener_work = {.fd = -1,
+                                          .run = on_listener,
+                                          .finish = on_listener_finish,
+                                          .forked = on_listener_forked,
+                                          .held = on_listener_held};
+static bool is_finishing; /* who comes now waits in the kernel's queue for the next thread */
 
 static uint64_t in_ms(uint64_t ms)
 {
@@ -100,7 +105,7 @@ static void end(struct connection *connection)
     connection->work.fd = -1;
     connection->work.due_ns = 0;
     state.n_connections--;
-    if (listener.fd >= 0)
+    if (listener.fd >= 0 && !is_finishing)
         watch_listener();
 }
 
@@ -475,6 +480,7 @@ static void on_listener(struct agent_work *work, int ready)
 {
     (void)work;
     (void)ready;
+    is_finishing = false;
     if (listener.fd < 0)
         return;
     if (!http_fd_is_ours(&listener))
@@ -483,6 +489,38 @@ static void on_listener(struct agent_work *work, int ready)
         return;
     watch_listener();
     accept_all();
+}
+
+static void refuse_for_now(struct connection *connection)
+{
+    http_refuse(&connection->buffers->exchange, 503,
+                "the process is changing its user or namespace; try again");
+    begin_write(connection);
+}
+
+/* True: its answer may be through until then. */
+static bool finish(struct connection *connection, uint64_t until_ns)
+{
+    const bool is_asking = connection->step == READ || connection->step == ROUTE;
+
+    if (is_asking &&
+        (!until_ns || (connection->step == ROUTE && connection->work.due_ns > until_ns)))
+        refuse_for_now(connection);
+    if (connection->step == DRAIN || !until_ns)
+        end(connection);
+    return connection->step != FREE;
+}
+
+static bool on_listener_finish(struct agent_work *work, uint64_t until_ns)
+{
+    bool is_busy = false;
+
+    is_finishing = true;
+    work->events = 0;
+    work->due_ns = 0;
+    for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+        is_busy |= finish(&connections[i], until_ns);
+    return is_busy;
 }
 
 /* Connections that are still there are in a table that the next thread shares. */
@@ -505,6 +543,7 @@ static void on_listener_forked(struct agent_work *work)
     http_fd_close(&listener);
     listener_work.fd = -1;
     listener_work.due_ns = 0;
+    is_finishing = false;
 }
 
 /* ---- starting ---- */

@@ -776,6 +776,34 @@ class TestHttpSockets(PreloadTest):
                 self.assertEqual(served.ask("heap").status, 200)
                 self.assertEqual(served.do("fds"), ["0 1 2 "])
 
+    def test_are_not_cut_off_by_a_change_of_identity(self):
+        with Served(**EXACT) as served:
+            served.do("stacks 3000")
+            with futures.ThreadPoolExecutor(1) as pool:
+                left = pool.submit(served.do, "leave 10000")
+                answers = [served.ask("heap") for _ in range(5)]
+                while not left.done():
+                    answers.append(served.ask("heap"))
+            self.assertEqual([answer.status for answer in answers], [200] * len(answers))
+            for answer in answers:
+                self.assertEqual(len(answer.body), int(answer.fields["content-length"]))
+
+    def test_that_cannot_be_answered_before_a_change_of_identity_are_told_so(self):
+        half = f"GET {BASE}heap HTTP/1.1\r\nHost: loc".encode()
+        later = f"GET {BASE}heap?seconds=600 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+        with Served() as served:
+            for _ in range(3):  # not all of them get the time that the first one had
+                clients = [connect(served.address) for _ in range(2)]
+                for client, data in zip(clients, (half, later)):
+                    client.sendall(data)
+                served.process.wait_for(lambda: served.metric("cprof_http_connections") == 3, "both are there")
+                served.do("leave 1")
+                for client in clients:
+                    answer = parse(read_all(client))
+                    self.assertEqual((answer.status, answer.fields["x-go-pprof"]), (503, "1"))
+                    client.close()
+            self.assertEqual(served.ask("heap").status, 200)
+
     def test_write_what_a_signal_asks_for_when_the_program_has_closed_what_wakes_the_thread(self):
         with Served(out=True) as served:
             served.ask("heap")
