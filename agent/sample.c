@@ -88,11 +88,14 @@ static inline bool walk(struct sample *sample)
     return true;
 }
 
-/* With the stack that a repeated sample had before: needs no room.  False: it has to be walked. */
+/* With the stack that a repeated sample had before.  False: it has to be walked. */
 static inline bool recall(struct sample *sample)
 {
-    struct stack *known =
-        sample->is_repeated ? (struct stack *)unwind_recall(sample->from) : NULL;  // NOLINT
+    enum { USE_BYTES = 2048 }; /* what use() may take of the stack */
+    struct stack *known = NULL;
+
+    if (sample->is_repeated && likely(stack_has_room(USE_BYTES)))
+        known = (struct stack *)unwind_recall(sample->from);  // NOLINT
 
     if (known)
         sample->use(sample, known);
