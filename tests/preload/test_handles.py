@@ -3,9 +3,12 @@
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
+import threading
 import unittest
+from pathlib import Path
 
 import harness
 from harness import bare, preload, start
@@ -335,6 +338,144 @@ class Nginx(harness.PreloadTest):
         self.assertEqual(after.total("connection"), self.sockets(server.pid))
         server.popen.terminate()
         self.assertEqual(server.finish().messages(), [])
+
+
+BUSY_NGINX = """
+user root; daemon off; worker_processes 2; error_log stderr; pid {dir}/pid; worker_rlimit_nofile 1024;
+events {{ worker_connections 512; }}
+http {{ access_log off; client_header_timeout 600; client_body_temp_path {dir}/b; proxy_temp_path {dir}/p;
+  fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
+  server {{ listen 127.0.0.1:{port} backlog=512; root {root}; }} }}
+"""
+
+
+class Load:
+    """Threads that ask again and again, each time on a new connection, until they are told to stop."""
+
+    def __init__(self, port, n_threads):
+        self.address, self.is_over, self.errors = ("127.0.0.1", port), threading.Event(), []
+        self.n_answers = 0
+        self.threads = [threading.Thread(target=self.churn, daemon=True) for _ in range(n_threads)]
+        for thread in self.threads:
+            thread.start()
+
+    def churn(self):
+        while not self.is_over.is_set():
+            try:
+                with socket.create_connection(self.address, timeout=30) as end:
+                    end.sendall(b"GET /cprof.h HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                    answer = b""
+                    while part := end.recv(1 << 16):
+                        answer += part
+                    if not answer.startswith(b"HTTP/1.1 200 "):
+                        self.errors.append(answer[:100])
+                    self.n_answers += 1
+            except OSError as error:
+                self.errors.append(error)
+
+    def stop(self):
+        self.is_over.set()
+        for thread in self.threads:
+            thread.join(30)
+        return self.errors
+
+
+def seen_by_ss(pid):
+    """{family: how many sockets the kernel shows of this process}, as `ss` reads them over netlink."""
+    seen = {}
+    for family, flags in (("inet", "-H4tuanp"), ("inet6", "-H6tuanp"), ("unix", "-Hxap")):
+        text = subprocess.run(["ss", flags], capture_output=True, text=True, check=True).stdout
+        n = len(re.findall(rf"\bpid={pid},fd=\d+", text))
+        if n:
+            seen[family] = n
+    return seen
+
+
+class BusyNginx(harness.PreloadTest):
+    """The connection profiles of nginx's workers against what `ss` shows of them, before, while and after they are busy."""
+
+    HELD = 40
+
+    def snapshot(self, pid):
+        number = self.numbers[pid] = self.numbers.get(pid, 0) + 1
+        os.kill(pid, 34 + 3)
+        path = self.where / "out" / f"nginx.{pid}.{number:04d}.connection.pb.gz"
+        self.server.wait_for(path.exists, path.name)
+        profile = harness.pprof_decode.load(path)
+        harness.pprof_decode.check_valid(profile)
+        self.assertEqual([s.functions() for s in profile.samples if s.functions()[0] == "[untracked]"], [])
+        return profile
+
+    def check(self, what):
+        """Each worker's profile by family, which is what ss shows right before and right after; the sum of inet."""
+        total = 0
+        for pid in self.workers:
+            before, profile, after = seen_by_ss(pid), self.snapshot(pid), seen_by_ss(pid)
+            found = {}
+            for sample in profile.samples:
+                family = sample.label("family").text
+                found[family] = found.get(family, 0) + sample.values[0]
+            self.assertEqual((found, found), (before, after), f"{what}: worker {pid}")
+            total += found.get("inet", 0)
+        return total
+
+    def wait_for_ss(self, n, what):
+        self.server.wait_for(lambda: sum(seen_by_ss(pid).get("inet", 0) for pid in self.workers) == n, what)
+
+    def start(self):
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port = probe.getsockname()[1]
+        (self.where / "conf").write_text(BUSY_NGINX.format(dir=self.where, root=harness.ROOT / "include", port=self.port))
+        self.server = start(["/usr/sbin/nginx", "-p", self.where, "-c", self.where / "conf"], directory=self.where,
+                            CPROF_SIGNAL="RTMIN+3", CPROF_PROFILES="connection", CPROF_MIN_LIFE="0s")
+        self.addCleanup(self.server.popen.kill)
+        self.server.wait_for(self.are_ready, "two workers with their channels")
+
+    def are_ready(self):
+        """A worker is called so at the end of its start; the master then gives each its own channel and that to the other."""
+        children = Path(f"/proc/{self.server.pid}/task/{self.server.pid}/children").read_text().split()
+        self.workers = [int(pid) for pid in children]
+        return len(self.workers) == 2 and all(
+            "worker process" in Path(f"/proc/{pid}/cmdline").read_text() and seen_by_ss(pid).get("unix") == 2
+            for pid in self.workers)
+
+    def hold(self):
+        """Connections in the middle of a request, accepted: each has had an answer before."""
+        held = []
+        for _ in range(self.HELD):
+            end = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+            end.sendall(b"GET /cprof.h HTTP/1.1\r\nHost: a\r\n\r\n" b"GET /cprof.h HTTP/1.1\r\nHo")
+            self.assertIn(b"200 OK", end.recv(100))
+            held.append(end)
+        return held
+
+    def test_connections_are_what_ss_shows(self):
+        harness.tool("ss")
+        if not shutil.which("nginx", path="/usr/sbin:/usr/bin"):
+            raise unittest.SkipTest("nginx is not installed")
+        self.where, self.numbers = harness.temporary_directory(), {}
+        self.start()
+        self.assertEqual(self.check("before"), 2, "each worker has the listening socket")
+        load = Load(self.port, 6)
+        self.addCleanup(load.is_over.set)
+        self.server.wait_for(lambda: load.n_answers > 100, "requests are answered")
+        held = self.hold()
+        n_before = load.n_answers
+        for pid in self.workers:
+            self.assertLess(self.snapshot(pid).total("connection"), self.HELD + 6 + 10)
+        self.server.wait_for(lambda: load.n_answers > n_before + 300, "requests are answered during snapshots")
+        self.assertEqual(load.stop(), [])
+        self.wait_for_ss(2 + self.HELD, "the held connections stay")
+        self.assertEqual(self.check("while busy"), 2 + self.HELD)
+        for end in held:
+            end.sendall(b"st: a\r\nConnection: close\r\n\r\n")
+            while end.recv(1 << 16):
+                pass
+            end.close()
+        self.wait_for_ss(2, "nginx closes")
+        self.assertEqual(self.check("after"), 2)
+        self.server.popen.send_signal(signal.SIGQUIT)
+        self.assertEqual(self.server.finish().messages(), [])
 
 
 if __name__ == "__main__":
