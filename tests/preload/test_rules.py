@@ -3,12 +3,14 @@
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import unittest
 
 import harness
-from harness import ROOT, bare, preload, tool, victim
+from harness import ROOT, bare, preload, start, tool, victim
 
 RULES = ROOT / "scripts" / "rules"
 
@@ -46,11 +48,11 @@ class RulesTest(harness.PreloadTest):
         self.assert_same(bare(program, *args), run, f"{program} {args}")
         return run
 
-    def live(self, run, profile):
+    def live(self, run, profile, number=None):
         """Live objects by the function that opened them; a profile without any has no file, or an empty one."""
-        if not any(file.profile == profile for file in run.files()):
+        if not any(file.profile == profile and number in (None, file.number) for file in run.files()):
             return {}
-        return {name: n for name, n in run.profile(profile).by_leaf(profile).items() if n}
+        return {name: n for name, n in run.profile(profile, number=number).by_leaf(profile).items() if n}
 
 
 class Calls(RulesTest):
@@ -346,6 +348,31 @@ class Shipped(RulesTest):
         page.write_text("hello\n")
         run = self.shipped("curl", [tool("curl"), "-s", f"file://{page}"], profiles={"curl.easy": {}, "curl.multi": {}})
         self.assertEqual(run.stdout, b"hello\n")
+
+    def test_curl_cli_in_the_middle_of_a_transfer_has_one_handle(self):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.settimeout(harness.SECONDS)
+            run = start([tool("curl"), "-sN", f"http://127.0.0.1:{server.getsockname()[1]}/"],
+                        CPROF_RULES=RULES / "curl.rules")
+            with server.accept()[0] as end:
+                end.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 12\r\n\r\nfirst\n")
+                self.assertEqual(run.line(), "first")
+                os.kill(run.pid, signal.SIGUSR2)
+                out = run.run.out
+                run.wait_for(lambda: list(out.glob("*.0001.curl.easy.pb.gz")), "a snapshot")
+                end.sendall(b"later\n")
+        run = run.finish()
+        self.assertEqual((run.status, run.messages(), run.stdout), (0, [], b"first\nlater\n"))
+        self.assertEqual(sum(self.live(run, "curl.easy", number=1).values()), 1)
+        self.assertEqual([file for file in run.files() if file.profile == "curl.easy" and file.number > 1], [])
+
+    def test_sqlite_cli_has_the_database_that_it_works_on(self):
+        sql = b"create table t(a);\n.shell kill -USR2 $PPID\n.open :memory:\n.shell kill -USR2 $PPID\nselect 3;\n"
+        run = preload([tool("sqlite3"), ":memory:"], stdin=sql, CPROF_RULES=RULES / "sqlite3.rules")
+        self.assertEqual((run.status, run.messages(), run.stdout), (0, [], b"3\n"))
+        for number in (1, 2):
+            self.assertEqual(sum(self.live(run, "sqlite.db", number=number).values()), 1, number)
+        self.assertEqual([file for file in run.files() if file.profile == "sqlite.db" and file.number > 2], [])
 
 
 if __name__ == "__main__":
