@@ -230,14 +230,21 @@ EXPORT void closefrom(int first)
         real.closefrom(first);
 }
 
-/* syscall(SYS_close, ...) and syscall(SYS_close_range, ...) (syscall.S); neither is a cancellation point. */
+/* syscall() with SYS_close, SYS_close_range, SYS_dup2 and SYS_dup3 (syscall.S); none is a cancellation point. */
 HIDDEN long fd_syscall(long number, long a, long b, long c, long d, long e, long f);
 long fd_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
-    if (number == SYS_close)
-        handles_take((int)a);
-    else if (handles_follow(HANDLES_EVER) && will_close((unsigned)a, (unsigned)b, (unsigned)c))
-        handles_take_range((unsigned)a, (unsigned)b);
+    const int from = (int)a, to = (int)b;
+
+    if (number == SYS_close) {
+        handles_take(from);
+    } else if (number == SYS_close_range) {
+        if (handles_follow(HANDLES_EVER) && will_close((unsigned)a, (unsigned)b, (unsigned)c))
+            handles_take_range((unsigned)a, (unsigned)b);
+    } else if ((copies(from) || handles_has(to)) && from != to) {
+        const struct handle old = handles_take(to);
+        return finish_dup((int)real.syscall(number, a, b, c, d, e, f), from, to, old);
+    }
     return real.syscall(number, a, b, c, d, e, f);
 }
 

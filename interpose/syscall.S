@@ -1,8 +1,9 @@
 /* syscall - libc's syscall(), by which Rust, C++20 and others wait on futexes themselves, and some close descriptors.
  *
  * A futex operation that waits goes to futex.c with the same arguments, the end of the process to exit.c, a
- * filter to prctl.c, a close to fd.c; what makes children in our memory is noted (vfork.S).  Everything else jumps on with all
- * registers and the stack as they came: a vfork or clone through here returns twice to its caller, not to us. */
+ * filter to prctl.c, a close or a dup2 to fd.c; what makes children in our memory is noted (vfork.S).  Everything else
+ * jumps on with all registers and the stack as they came: a vfork or clone through here returns twice to its caller, not
+ * to us. */
 #include <asm/unistd.h>
 
         .section .note.GNU-stack, "", %progbits
@@ -26,6 +27,10 @@ syscall:                                /* number: rdi, futex: rsi, operation: r
         cmp     $__NR_close, %rdi
         je      fd_syscall
         cmp     $436, %rdi              /* close_range */
+        je      fd_syscall
+        cmp     $__NR_dup2, %rdi
+        je      fd_syscall
+        cmp     $__NR_dup3, %rdi
         je      fd_syscall
         cmp     $__NR_vfork, %rdi
         je      2f
@@ -63,6 +68,8 @@ syscall:                                /* number: x0, futex: x1, operation: x2 
         cmp     x0, #__NR_close
         b.eq    5f
         cmp     x0, #436
+        b.eq    5f
+        cmp     x0, #__NR_dup3
         b.eq    5f
         cmp     x0, #__NR_clone
         b.eq    6f

@@ -58,6 +58,7 @@ class Ways(harness.PreloadTest):
             "fclose": {"keeps_pair": 1},
             "freopen": {"keeps_pair": 1},
             "dup2": {"keeps_socket": 1, "way_dup2": 3},
+            "raw_dup": {"keeps_socket": 1, "way_raw_dup": 3},
             "fcntl": {"keeps_socket": 1, "way_fcntl": 2},
             "close_range": {"keeps_socket": 15},
             "closefrom": {"keeps_socket": 9},

@@ -3,6 +3,7 @@
  * At the end it prints how many sockets /proc/self/fd shows and how many streams it has open, so that the profiles can be
  * compared with the truth.  What stays open is opened by keeps_*() functions. */
 #include <dirent.h>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <mntent.h>
 #include <netinet/in.h>
@@ -165,6 +166,29 @@ static void way_syscall(const char *unused)
     check(syscall(SYS_close_range, 9, 11, 0) == 0, "SYS_close_range");
 }
 
+static void way_raw_dup(const char *unused)
+{
+    int fds[2], kept = keeps_socket();
+
+    (void)unused;
+    keeps_pair(fds);
+    check(syscall(SYS_dup3, open("/dev/null", O_RDONLY), fds[0], 0) == fds[0],
+          "a file over a socket");
+    check(syscall(SYS_dup3, kept, fds[1], O_CLOEXEC) == fds[1], "a socket over a socket");
+    check(fcntl(fds[1], F_GETFD) == FD_CLOEXEC, "the flag arrives");
+    check(syscall(SYS_dup3, kept, 301, 0) == 301, "a socket to a free number");
+    check(syscall(SYS_dup3, kept, kept, 0) == -1 && errno == EINVAL, "itself");
+    check(syscall(SYS_dup3, 999, kept, 0) == -1 && errno == EBADF, "nothing over a socket");
+#ifdef SYS_dup2
+    check(syscall(SYS_dup2, kept, kept) == kept, "itself, by dup2");
+    check(syscall(SYS_dup2, 999, kept) == -1 && errno == EBADF,
+          "nothing over a socket, by dup2");
+    check(syscall(SYS_dup2, kept, 300) == 300, "dup2");
+#else
+    check(syscall(SYS_dup3, kept, 300, 0) == 300, "dup3");
+#endif
+}
+
 /* ---- descriptors of others ---- */
 
 static void send_rights(int to, const int *fds, size_t n)
@@ -320,6 +344,7 @@ static void way_vfork(const char *unused)
         for (int fd = 3; fd < 9; fd++)
             close(fd);
         socket(AF_INET, SOCK_DGRAM, 0);
+        syscall(SYS_dup3, 5, 9, 0);
         syscall(SYS_close, 9L);
         close_range(10, 14, 0);
         closefrom(15);
@@ -335,14 +360,16 @@ static void way_untracked(const char *unused)
     keeps_socket();
 }
 
-/* A close that nobody sees: the number comes back as a file. */
+/* A close that nobody sees, by libc's own function: the number comes back as a file. */
 static void way_ghost(const char *unused)
 {
+    void *libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
+    int (*libcs_dup2)(int from, int to) = (int (*)(int, int))dlsym(libc, "dup2");
     int fd = keeps_socket();
 
     (void)unused;
     keeps_socket();
-    check(syscall(SYS_dup2, open("/dev/null", O_RDONLY), fd) == fd, "SYS_dup2");
+    check(libcs_dup2(open("/dev/null", O_RDONLY), fd) == fd, "libc's dup2");
     check(syscall(SYS_socket, AF_UNIX, SOCK_STREAM, 0) >= 0, "SYS_socket");
 }
 
@@ -579,11 +606,11 @@ static const struct {
     const char *name;
     void (*go)(const char *arg);
 } ways[] = {
-    WAY(plain),       WAY(fclose),    WAY(freopen),   WAY(dup2),        WAY(fcntl),
-    WAY(close_range), WAY(closefrom), WAY(syscall),   WAY(rights),      WAY(pidfd),
-    WAY(failures),    WAY(fork),      WAY(vfork),     WAY(untracked),   WAY(ghost),
-    WAY(nothing),     WAY(labels),    WAY(race),      WAY(stream_race), WAY(streams),
-    WAY(callers),     WAY(reopened),  WAY(fcloseall), WAY(directories),
+    WAY(plain),   WAY(fclose),      WAY(freopen),   WAY(dup2),      WAY(raw_dup),
+    WAY(fcntl),   WAY(close_range), WAY(closefrom), WAY(syscall),   WAY(rights),
+    WAY(pidfd),   WAY(failures),    WAY(fork),      WAY(vfork),     WAY(untracked),
+    WAY(ghost),   WAY(nothing),     WAY(labels),    WAY(race),      WAY(stream_race),
+    WAY(streams), WAY(callers),     WAY(reopened),  WAY(fcloseall), WAY(directories),
 };
 
 int main(int argc, char **argv)
