@@ -401,29 +401,52 @@ static int close_file(struct file *file, int err, struct stat *ret_st)
     return err;
 }
 
-/* Opens the file of `profile`; false: it is not wanted, or cannot be, which is said. */
-static bool begin_file(struct file *file, const struct profile *profile, uint32_t number,
-                       bool is_empty)
+/* A process whose parent is profiled too writes no empty file; one without writes its heap's. */
+static bool is_wanted(const struct profile *profile, bool is_empty)
 {
-    file->profile = profile;
-    if (is_empty && !(is_root() && strcmp(profile->name, "heap") == 0))
-        return false;
-    int err = path_of(file->path, number, state.time_s, profile);
-    if (err == 0)
-        err = open_file(file, number);
-    if (err < 0)
-        fail(file->path, err);
-    return err == 0;
+    return !is_empty || (is_root() && strcmp(profile->name, "heap") == 0);
 }
 
-static size_t begin_files(const struct profile *first, uint32_t number, bool is_empty)
+/* The next one after `at` that shows the same; NULL: none. */
+static const struct profile *next_like(const struct profile *at)
 {
-    size_t n = begin_file(&files[0], first, number, is_empty);
+    bool is_behind = false;
 
-    for (size_t i = 0; i < n_profiles && n < FILES_MAX; i++)
-        if (&profiles[i] != first && is_collected(&profiles[i]) &&
-            shows_the_same(&profiles[i], first))
-            n += begin_file(&files[n], &profiles[i], number, is_empty);
+    for (size_t i = 0; i < n_profiles; i++) {
+        if (is_behind && is_collected(&profiles[i]) && shows_the_same(&profiles[i], at))
+            return &profiles[i];
+        is_behind |= &profiles[i] == at;
+    }
+    return NULL;
+}
+
+/* The file of `profile`; 0 or -errno. */
+static int begin_file(struct file *file, const struct profile *profile, uint32_t number)
+{
+    const int err = path_of(file->path, number, state.time_s, profile);
+
+    file->profile = profile;
+    return err < 0 ? err : open_file(file, number);
+}
+
+/* Opens the files of *next and of those like it: how many.  Where the program leaves fewer descriptors than files,
+ * *next is with whom the next round begins; NULL: all had their turn. */
+static size_t begin_files(const struct profile **next, size_t max, uint32_t number,
+                          bool is_empty)
+{
+    size_t n = 0;
+
+    for (; *next && n < max; *next = next_like(*next)) {
+        if (!is_wanted(*next, is_empty))
+            continue;
+        const int err = begin_file(&files[n], *next, number);
+        if (n > 0 && (err == -EMFILE || err == -ENFILE))
+            break;
+        if (err < 0)
+            fail(files[n].path, err);
+        else
+            n++;
+    }
     return n;
 }
 
@@ -442,39 +465,73 @@ static void end_file(struct file *file, int err, uint32_t number, uint32_t reaso
         keep_add(number, file->profile, state.time_s, &st);
 }
 
-static int encode_files(const struct pprof_input *input, struct pprof_output *outputs, size_t n)
+static void encode_files(const struct pprof_input *input, struct pprof_output *outputs,
+                         size_t n)
 {
     struct workspace work = {.size = pprof_workspace_bytes(input)};
 
+    work.base = arena_map_job(work.size);
     for (size_t i = 0; i < n; i++)
         outputs[i] = (struct pprof_output){
             .sink = &files[i].sink.sink,
             .default_type = files[i].profile->default_type,
             .comment = files[i].title,
+            .err = work.base ? 0 : -ENOMEM,
         };
-    work.base = arena_map_job(work.size);
     if (!work.base)
-        return -ENOMEM;
+        return;
     pprof_encode_each(input, outputs, n, &work);
     arena_unmap(work.base, work.size);
-    return 0;
+}
+
+/* Side by side they filled the disk, and none is whole. */
+static bool have_no_room(const struct pprof_output *outputs, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (outputs[i].err != -ENOSPC && outputs[i].err != -EDQUOT)
+            return false;
+    return true;
+}
+
+/* False: nothing is left of them, but one alone may find room. */
+static bool write_files(const struct pprof_input *input, size_t n, uint32_t number,
+                        uint32_t reasons)
+{
+    struct pprof_output outputs[FILES_MAX];
+    struct stat st;
+
+    if (n == 0)
+        return true;
+    encode_files(input, outputs, n);
+    const bool goes_on = n > 1 && have_no_room(outputs, n);
+    for (size_t i = 0; i < n; i++)
+        if (goes_on)
+            close_file(&files[i], outputs[i].err, &st);
+        else
+            end_file(&files[i], outputs[i].err, number, reasons);
+    return !goes_on;
 }
 
 /* `first` and all that show the same. */
 static void dump_profiles(const struct profile *first, uint32_t number, uint32_t reasons)
 {
-    struct pprof_output outputs[FILES_MAX];
+    const struct profile *next = first;
     struct snapshot snapshot;
+    size_t max = FILES_MAX;
 
-    int err = snapshot_take(&snapshot, first, &state.options);
+    const int err = snapshot_take(&snapshot, first, &state.options);
     if (err < 0) {
         fail(first->name, err);
         return;
     }
-    const size_t n = begin_files(first, number, snapshot.input.n_samples == 0);
-    err = n ? encode_files(&snapshot.input, outputs, n) : 0;
-    for (size_t i = 0; i < n; i++)
-        end_file(&files[i], err < 0 ? err : outputs[i].err, number, reasons);
+    while (next) {
+        const struct profile *const begin = next;
+        const size_t n = begin_files(&next, max, number, snapshot.input.n_samples == 0);
+        if (!write_files(&snapshot.input, n, number, reasons)) {
+            next = begin;
+            max = 1;
+        }
+    }
     snapshot_drop(&snapshot);
 }
 

@@ -485,6 +485,27 @@ class Surroundings(harness.PreloadTest):
         self.assert_one_message(run, "Too many open files")
         self.assertEqual(run.entries(), [])
 
+    def test_one_free_descriptor_is_enough_for_all_files(self):
+        run = preload("limits_descriptors", 1, CPROF_HEAP_RATE=1)
+        self.assertEqual((run.status, run.messages()), (11, []), run.stderr)
+        self.assertLessEqual({"heap", "allocs", "heap_peak"}, {file.profile for file, _ in run.check_all()})
+
+    def test_a_disk_with_room_for_one_file_has_one(self):
+        if not harness.can_mount():
+            self.skipTest("mounting is not permitted here")
+        settings = {"CPROF_HEAP_RATE": 1, "CPROF_PROFILES": "heap"}
+        plenty = preload("distinct_stacks", 13, **settings)
+        largest = max(file.path.stat().st_size for file in plenty.files() if file.profile in ("heap", "allocs"))
+        directory = harness.temporary_directory()
+        script = ('mount -t tmpfs -o size=$SIZE none "$CPROF_OUT" && LD_PRELOAD=$LIB "$0" 13; status=$?; ls -A "$CPROF_OUT"; '
+                  'exit $status')
+        run = harness.bare(["unshare", "-m", "/bin/sh", "-c", script, harness.victim("distinct_stacks")],
+                           env={"LIB": harness.LIBRARY, "CPROF_OUT": directory, "SIZE": largest + 2 * 4096, **settings})
+        self.assertEqual(run.status, plenty.status, run.stderr)
+        self.assert_one_message(run, "allocs", "No space left on device")
+        self.assertRegex(run.text(), r"\.heap\.pb\.gz\n")
+        self.assertNotRegex(run.text(), r"tmp|allocs")
+
     def test_a_small_address_space_is_no_reason_to_die(self):
         def limited():
             harness.limit_core()
