@@ -286,6 +286,17 @@ static void show(const struct contention *wait, struct wait *shown,
     store_release(&shown->seq, (load_relaxed(&shown->seq) + 1) | 1); /* pairs with read_wait */
 }
 
+static struct unwind_frame frame_of(const struct wait *shown)
+{
+    return (struct unwind_frame){
+        .pc = load_relaxed(&shown->pc),
+        .sp = load_relaxed(&shown->sp),
+        .bp = load_relaxed(&shown->bp),
+        .bx = load_relaxed(&shown->bx),
+        .is_exact = true,
+    };
+}
+
 /* Takes the next place.  A handler that waits before it counts takes the same one and puts `sp` back; from then on
  * handlers take the one after, seeing by `sp` that this one is in use. */
 static struct wait *take_place(struct contention *wait, uintptr_t sp)
@@ -295,6 +306,7 @@ static struct wait *take_place(struct contention *wait, uintptr_t sp)
     wait->sp_before = load_relaxed(&place->sp);
     compiler_barrier();
     store_relaxed(&place->sp, sp);
+    place->call = wait;
     compiler_barrier();
     wait->thread->waits.n = wait->place + 1;
     compiler_barrier();
@@ -366,6 +378,45 @@ void contention_end_of(struct contention *wait, enum contention_result result,
     else if (event.block.units)
         record_early(wait, event.block);
     errno = saved_errno;
+}
+
+/* What a siglongjmp left behind may point anywhere, to anything. */
+static bool is_there(const struct contention *call)
+{
+    return call && stack_is_readable((uintptr_t)call) &&
+           stack_is_readable((uintptr_t)(call + 1) - 1);
+}
+
+/* The calling thread's innermost wait, or NULL. */
+static struct contention *innermost_call(void)
+{
+    const struct thread *thread = thread_self.record;
+    const uint32_t n = thread ? thread->waits.n : 0;
+    const struct wait *top = n ? &thread->waits.waits[n - 1] : NULL;
+    struct contention *call = top ? top->call : NULL;
+
+    return is_there(call) && call->thread == thread && call->place == n - 1 &&
+                   call->start_ns == load_relaxed(&top->start_ns)
+               ? call
+               : NULL;
+}
+
+_Unwind_Reason_Code contention_unwound(int version, _Unwind_Action actions,
+                                       _Unwind_Exception_Class exception_class,
+                                       struct _Unwind_Exception *exception,
+                                       struct _Unwind_Context *context)
+{
+    struct contention *call = actions & _UA_CLEANUP_PHASE ? innermost_call() : NULL;
+
+    (void)version;
+    (void)exception_class;
+    (void)exception;
+    (void)context;
+    if (call) {
+        const struct unwind_frame from = frame_of(&call->thread->waits.waits[call->place]);
+        contention_end_of(call, CONTENTION_GAVE_UP, &from);
+    }
+    return _URC_CONTINUE_UNWIND;
 }
 
 int64_t contention_charge(const volatile void *lock)
@@ -572,13 +623,7 @@ static bool read_wait(const struct wait *wait, struct unwind_frame *ret_from,
     *ret_seq = load_acquire(&wait->seq); /* pairs with show, forget */
     *ret_kind = load_relaxed(&wait->kind);
     *ret_start_ns = load_relaxed(&wait->start_ns);
-    *ret_from = (struct unwind_frame){
-        .pc = load_relaxed(&wait->pc),
-        .sp = load_relaxed(&wait->sp),
-        .bp = load_relaxed(&wait->bp),
-        .bx = load_relaxed(&wait->bx),
-        .is_exact = true,
-    };
+    *ret_from = frame_of(wait);
     atomic_thread_fence(memory_order_acquire);
     return *ret_seq % 2 == 1 && load_relaxed(&wait->seq) == *ret_seq;
 }

@@ -15,8 +15,9 @@
  * before it waits, that of the holder after the release.  A condition's waiter holds its mutex before and
  * after: there it is taken after, and only when it is kept.
  *
- * Waits in progress are found through the thread records and unwound from outside at the snapshot.  What a
- * siglongjmp left behind is told by the kernel's word on where the thread is.
+ * Waits in progress are found through the thread records and unwound from outside at the snapshot.  A thread that is
+ * cancelled in a wait, or leaves it by pthread_exit() or an exception, is unwound, and the unwinder tells us; what
+ * a siglongjmp left behind is told by the kernel's word on where the thread is.
  *
  * Any thread, signal-safe; errno is kept. */
 #ifndef CPROF_AGENT_CONTENTION_H
@@ -25,6 +26,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <unwind.h>
 
 #include "agent/holders.h"
 #include "agent/profile.h"
@@ -67,12 +69,21 @@ void contention_begin_at(struct contention *wait, enum wait_kind kind,
 void contention_end_of(struct contention *wait, enum contention_result result,
                        const struct unwind_frame *from);
 
+/* Whoever unwinds the stack passes a wrapper's frame: its wait is over.  No function calls this; it stands in the
+ * unwind tables, as what C++ calls the frame's personality. */
+HIDDEN _Unwind_Reason_Code contention_unwound(int version, _Unwind_Action actions,
+                                              _Unwind_Exception_Class exception_class,
+                                              struct _Unwind_Exception *exception,
+                                              struct _Unwind_Context *context);
+
 /* Inlined, all three: a stack is found from the wrapper's frame, also from outside while the wait is in progress. */
 static inline __attribute__((always_inline)) void
 contention_begin(struct contention *wait, enum wait_kind kind, const volatile void *lock)
 {
     const struct unwind_frame from = unwind_here();
 
+    /* Of the function that this is inlined into; 0x1b: relative to here, 4 bytes. */
+    __asm__ volatile(".cfi_personality 0x1b, contention_unwound");
     wait->start_ns = 0;
     if (load_relaxed(&contention_is_on))
         contention_begin_at(wait, kind, lock, &from);

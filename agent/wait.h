@@ -19,6 +19,8 @@
 enum wait_kind { WAIT_KINDS(WAIT_ENUM) N_WAIT_KINDS };
 #undef WAIT_ENUM
 
+struct contention;
+
 struct wait {
     _Atomic uint32_t seq;
     _Atomic uint32_t kind;
@@ -26,6 +28,7 @@ struct wait {
     _Atomic uintptr_t pc, sp, bp, bx; /* where its stack begins */
     const volatile void *lock;        /* the owner's: whose holder is followed, NULL: none */
     int64_t term_ns;                  /* the owner's: holders_enter() */
+    struct contention *call;          /* the owner's: on the wrapper's stack */
 };
 
 /* At most so many stacks a second; what comes in between is added to the next one. */

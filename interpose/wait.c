@@ -1,8 +1,7 @@
 /* wait - conditions, semaphores, barriers, threads that are joined: everything that waits and is no lock.
  *
- * Most of these are cancellation points: a thread that is cancelled while it waits leaves through a cleanup
- * handler in its C form (this file is compiled without -fexceptions), which ends the measurement.  A
- * condition's waiter releases its mutex first and is charged for having held it.
+ * Most of these are cancellation points: contention_unwound() ends the measurement of a thread that is cancelled while
+ * it waits.  A condition's waiter releases its mutex first and is charged for having held it.
  *
  * pthread_cond_wait and _timedwait have the version GLIBC_2.3.2 (libcprof.map): callers of the older ones, whose
  * condition is another object, go to libc. */
@@ -16,13 +15,6 @@
 #include "base/real.h"
 
 int64_t mutex_charge(const pthread_mutex_t *mutex); /* mutex.c */
-
-static void on_cancelled(void *arg)
-{
-    struct contention *wait = arg;
-
-    contention_end(wait, CONTENTION_GAVE_UP);
-}
 
 static enum contention_result result_of(int err)
 {
@@ -38,25 +30,22 @@ static enum contention_result result_of_c11(int err)
                                   : CONTENTION_FAILED;
 }
 
-/* A call that can be cancelled, from which the result is told by `result`. */
+/* `result` says of `err` how the call ended. */
 #define MEASURED(kind, call, result) \
     do { \
         struct contention wait; \
         contention_begin(&wait, kind, NULL); \
-        MEASURED_FROM_HERE(call, result); \
+        err = call; \
+        contention_end(&wait, result); \
     } while (0)
-#define MEASURED_FROM_HERE(call, result) \
-    pthread_cleanup_push(on_cancelled, &wait); \
-    err = call; \
-    pthread_cleanup_pop(0); \
-    contention_end(&wait, result)
 #define MEASURED_CONDITION(mutex, call, result) \
     do { \
         struct contention wait; \
         contention_begin(&wait, WAIT_COND, NULL); \
         if (wait.start_ns) \
             wait.charge_ns = mutex_charge(mutex); \
-        MEASURED_FROM_HERE(call, result); \
+        err = call; \
+        contention_end(&wait, result); \
     } while (0)
 
 /* ---- conditions ---- */

@@ -273,19 +273,20 @@ class Leaving(Contention):
 
     def test_by_cancellation_is_as_without_the_agent_and_counted(self):
         expected = bare("cancelled_waits")
-        self.assertEqual(expected.text().count("cancelled, 1 cleanups"), 11)
+        self.assertEqual(expected.text().count("cancelled, 1 cleanups"), 17)
         for settings in SETTINGS:
             run = preload("cancelled_waits", **settings)
             self.assert_same(expected, run, settings)
             if settings is not EXACT:
                 continue
-            block = run.profile("block")
+            block, mutex = run.profile("block"), run.profile("mutex")
             self.assertEqual(waits(block, state="waiting"), [])
             for way in ("cond_wait", "cond_timedwait", "cond_clockwait", "sem_wait", "sem_timedwait", "sem_clockwait",
-                        "join", "timedjoin", "clockjoin"):
+                        "join", "timedjoin", "clockjoin", "locked_mutex", "timedlocked_mutex", "locked_c11", "read_rwlock",
+                        "written_rwlock", "barrier", "futex"):
                 self.assertEqual(block.count("in_" + way), 1, way)
                 self.assertGreaterEqual(block.count("in_" + way, "delay"), 3 * 10**6, way)
-
+            self.assert_close(mutex.total("delay"), delay(waits(block, ("mutex", "rwlock"))), 0.001, "mutex against block")
 
     def test_by_exceptions_exit_and_destructors_is_as_without_the_agent(self):
         expected = bare("unwound")

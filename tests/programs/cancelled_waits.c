@@ -1,6 +1,8 @@
 /* Threads that are cancelled, or exit, while they wait in every way; prints what is left of them. */
+#include <linux/futex.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <threads.h>
 
 #include "waiting.h"
 
@@ -59,8 +61,23 @@ WAY(sem_clockwait, sem_clockwait(&semaphore, CLOCK_MONOTONIC, &mono_later))
 WAY(join, pthread_join(sleeper, NULL))
 WAY(timedjoin, pthread_timedjoin_np(sleeper, NULL, &real_later))
 WAY(clockjoin, pthread_clockjoin_np(sleeper, NULL, CLOCK_MONOTONIC, &mono_later))
-WAY(locked_mutex, pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
-    pthread_mutex_lock(&mutex))
+
+/* No cancellation points; what they leave of their lock is not used again, but for the mutex. */
+#define ANYWHERE(name, call) \
+    WAY(name, pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL); call)
+static pthread_rwlock_t read_lock = PTHREAD_RWLOCK_INITIALIZER;
+static pthread_rwlock_t write_lock = PTHREAD_RWLOCK_INITIALIZER;
+static mtx_t c11_mutex;
+static pthread_barrier_t barrier;
+static int word;
+
+ANYWHERE(locked_mutex, pthread_mutex_lock(&mutex))
+ANYWHERE(timedlocked_mutex, pthread_mutex_timedlock(&mutex, &real_later))
+ANYWHERE(locked_c11, mtx_lock(&c11_mutex))
+ANYWHERE(read_rwlock, pthread_rwlock_rdlock(&write_lock))
+ANYWHERE(written_rwlock, pthread_rwlock_wrlock(&read_lock))
+ANYWHERE(barrier, pthread_barrier_wait(&barrier))
+ANYWHERE(futex, syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, NULL))
 
 static void *victim_main(void *way)
 {
@@ -132,7 +149,22 @@ int main(void)
     TRY(clockjoin);
     pthread_mutex_lock(&mutex);
     TRY(locked_mutex);
+    TRY(timedlocked_mutex);
     printf("unlock: %d\n", pthread_mutex_unlock(&mutex));
+    check(mtx_init(&c11_mutex, mtx_plain) == thrd_success &&
+              mtx_lock(&c11_mutex) == thrd_success,
+          "mtx_lock");
+    TRY(locked_c11);
+    mtx_unlock(&c11_mutex);
+    pthread_rwlock_wrlock(&write_lock);
+    TRY(read_rwlock);
+    pthread_rwlock_unlock(&write_lock);
+    pthread_rwlock_rdlock(&read_lock);
+    TRY(written_rwlock);
+    pthread_rwlock_unlock(&read_lock);
+    pthread_barrier_init(&barrier, NULL, 2);
+    TRY(barrier);
+    TRY(futex);
     sem_post(&semaphore);
     n_cleanups = 0;
     check(!pthread_create(&thread, NULL, cancels_itself, NULL), "pthread_create");

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <sys/mman.h>
 
 #include "agent/modules.h"
 #include "agent/process.h"
@@ -208,6 +209,48 @@ TEST_ALONE(a_wait_whose_frame_is_gone_makes_room)
     CHECK_INT(next.place, 0, "place");
     contention_end(&next, CONTENTION_GOT_IT);
     CHECK_INT(thread_own_record()->waits.n, 0, "shown");
+}
+
+static void pass_a_frame(_Unwind_Action actions)
+{
+    CHECK_INT(contention_unwound(1, actions, 0, NULL, NULL), _URC_CONTINUE_UNWIND, "unwound");
+}
+
+TEST_ALONE(an_unwinder_that_passes_a_frame_ends_its_wait)
+{
+    struct contention outer, inner;
+
+    set_up(1, 1, 0);
+    const struct thread_waits *shown = &thread_own_record()->waits;
+    const struct unwind_frame high = {.sp = 0x700000000000}, low = {.sp = 0x600000000000};
+    contention_begin_at(&outer, WAIT_SEM, NULL, &high);
+    contention_begin_at(&inner, WAIT_MUTEX, &inner, &low);
+    pass_a_frame(_UA_SEARCH_PHASE);
+    CHECK_INT(shown->n, 2, "it looks for a handler first");
+    pass_a_frame(_UA_CLEANUP_PHASE | _UA_FORCE_UNWIND);
+    CHECK_INT(shown->n, 1, "the inner one");
+    pass_a_frame(_UA_CLEANUP_PHASE);
+    CHECK_INT(shown->n, 0, "the outer one");
+    pass_a_frame(_UA_CLEANUP_PHASE);
+    CHECK_INT(recorded(SOURCE_BLOCK).count, 2, "waited");
+}
+
+TEST_ALONE(an_unwinder_leaves_a_wait_alone_whose_call_is_gone)
+{
+    enum { BYTES = 4096 };
+    char *memory =
+        mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct contention *wait = (void *)memory;
+
+    set_up(1, 1, 0);
+    const struct unwind_frame from = {.sp = 0x700000000000};
+    contention_begin_at(wait, WAIT_SEM, NULL, &from);
+    wait->start_ns++; /* something else stands there */
+    pass_a_frame(_UA_CLEANUP_PHASE);
+    CHECK(munmap(memory, BYTES) == 0);
+    pass_a_frame(_UA_CLEANUP_PHASE);
+    CHECK_INT(thread_own_record()->waits.n, 1, "shown");
+    CHECK_INT(recorded(SOURCE_BLOCK).count, 0, "waited");
 }
 
 TEST_ALONE(errno_is_kept)
