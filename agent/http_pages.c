@@ -246,13 +246,6 @@ static void add_samples(struct text_sink *out)
     text_sink_add(out, "</table>\n");
 }
 
-static uint64_t up_seconds(void)
-{
-    const uint64_t start_ns = load_relaxed(&process_self()->start_ns), now = clock_wall_ns();
-
-    return now > start_ns ? (now - start_ns) / 1000000000u : 0;
-}
-
 static uint64_t cpu_us(void)
 {
     return clock_read_ns(CLOCK_THREAD_CPUTIME_ID) / 1000;
@@ -279,8 +272,8 @@ static void add_title(struct text_sink *out)
     text_sink_addf(out, "<h1>%s <span class=\"quiet\">pid %d</span></h1>\n<p>", dump_exe_name(),
                    process_pid());
     text_sink_html(out, modules_main_path());
-    text_sink_addf(out, ", up %lu s, cprof %s: <b>%s</b>. ", up_seconds(), CPROF_VERSION,
-                   agent_profiles() != 0 ? "collecting" : "stopped");
+    text_sink_addf(out, ", up %lu s, cprof %s: <b>%s</b>. ", process_up_ns() / 1000000000u,
+                   CPROF_VERSION, agent_profiles() != 0 ? "collecting" : "stopped");
     if (agent_profiles() != 0)
         add_button(out, "stop", "stop");
     else

@@ -216,7 +216,7 @@ static int turn_scrape(struct pprof_input *input, struct scrape *scrape)
     if (scrape->has_start)
         err = subtract(input, &scrape->start);
     else
-        input->duration_ns = input->time_ns - (int64_t)load_relaxed(&process_self()->start_ns);
+        input->duration_ns = (int64_t)process_up_ns();
     workspace_drop(&scrape->work);
     scrape->start = start;
     scrape->work = work;

@@ -38,6 +38,7 @@ struct process *process_self(void)
     if (load_relaxed(&self->pid) == 0 || (self == &before_init && process_is_borrowed())) {
         store_relaxed(&self->n_snapshots, 0);
         store_relaxed(&self->start_ns, clock_wall_ns());
+        store_relaxed(&self->start_mono_ns, clock_mono_ns());
         store_relaxed(&self->pid, sys_getpid());
     }
     return self;
@@ -145,6 +146,11 @@ static uint64_t start_ticks(void)
     return text_parse_u64(&at, &ticks) < 0 ? 0 : ticks;
 }
 
+uint64_t process_up_ns(void)
+{
+    return clock_mono_ns() - load_relaxed(&process_self()->start_mono_ns);
+}
+
 uint64_t process_age_ns(void)
 {
     enum { TICK_NS = 10000000 }; /* USER_HZ is 100 wherever Linux runs today */
@@ -153,7 +159,7 @@ uint64_t process_age_ns(void)
 
     if (ticks)
         return now > ticks * TICK_NS ? now - ticks * TICK_NS : 0;
-    return clock_wall_ns() - load_relaxed(&process_self()->start_ns);
+    return process_up_ns();
 }
 
 /* ---- its directory ---- */

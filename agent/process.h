@@ -16,9 +16,10 @@
 #include "base/compiler.h"
 
 struct process {
-    _Atomic int pid;              /* 0: not asked yet in this process */
-    _Atomic uint32_t n_snapshots; /* numbers given out */
-    _Atomic uint64_t start_ns;    /* wall clock, when the agent first ran in this process */
+    _Atomic int pid;                /* 0: not asked yet in this process */
+    _Atomic uint32_t n_snapshots;   /* numbers given out */
+    _Atomic uint64_t start_ns;      /* wall clock, when the agent first ran in this process */
+    _Atomic uint64_t start_mono_ns; /* the same moment, clock_mono_ns() */
 };
 
 /* Once, from the constructor.  0 or -errno. */
@@ -33,6 +34,9 @@ int process_pid(void);
 bool process_has_preloaded_parent(void);
 /* Was our parent told to serve HTTP (CPROF_HTTP), too, or is it gone, so that nobody knows? */
 bool process_is_of_serving_tree(void);
+
+/* Since the agent first ran in this process, whoever sets the clock. */
+uint64_t process_up_ns(void);
 
 /* How long this process has lived, fork included and exec not; to 10 ms in a forked child. */
 uint64_t process_age_ns(void);

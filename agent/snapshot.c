@@ -634,7 +634,7 @@ static void add_start_comment(struct job *job)
     const uint64_t start_s = load_relaxed(&process_self()->start_ns) / 1000000000u;
 
     add_commentf(job, "start: %lu (unix time), up %lu s", start_s,
-                 clock_wall_ns() / 1000000000u - start_s);
+                 process_up_ns() / 1000000000u);
 }
 
 static void add_drop_comments(struct job *job)
@@ -734,6 +734,7 @@ static int fill(struct job *job)
         .period = (int64_t)profile->period(),
         .default_type = profile->default_type,
         .time_ns = (int64_t)clock_wall_ns(),
+        .mono_ns = (int64_t)clock_mono_ns(),
     };
     if ((err = copy_records(job)) < 0 || (err = mappings_read(&job->mappings, job->work)) < 0 ||
         (err = add_samples(job)) < 0 || (err = name_locations(job)) < 0 ||

@@ -100,7 +100,7 @@ size_t delta_bytes(const struct pprof_input *input)
 int delta_take(struct delta *ret_delta, const struct pprof_input *input, struct workspace *work)
 {
     *ret_delta = (struct delta){
-        .time_ns = input->time_ns,
+        .mono_ns = input->mono_ns,
         .n_types = input->n_types,
         .samples = workspace_take_array(work, input->n_samples, sizeof *ret_delta->samples),
         .slots = workspace_take_array(work, n_slots(input->n_samples), sizeof(uint32_t)),
@@ -161,8 +161,8 @@ int delta_subtract(struct pprof_input *input, const struct delta *earlier,
         if (slot)
             subtract(input, sample, &earlier->samples[slot - 1]);
     }
-    input->duration_ns = input->time_ns - earlier->time_ns;
+    input->duration_ns = input->mono_ns - earlier->mono_ns;
     if (input->duration_ns < 1)
-        input->duration_ns = 1; /* the clock was set back */
+        input->duration_ns = 1; /* 0 would be "not set" */
     return 0;
 }

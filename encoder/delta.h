@@ -26,7 +26,7 @@ struct delta_sample {
 
 /* An earlier snapshot. */
 struct delta {
-    int64_t time_ns;
+    int64_t mono_ns;
     size_t n_types, n;
     struct delta_sample *samples;
     uint32_t *slots; /* power of two: hash of the key -> number + 1 */

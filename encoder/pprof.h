@@ -78,6 +78,8 @@ struct pprof_input {
     const char *default_type; /* or NULL */
     int64_t time_ns;          /* since the epoch */
     int64_t duration_ns;      /* 0: not set */
+    int64_t
+        mono_ns; /* its moment on a clock that nobody sets: durations (delta.h); not written */
 
     const struct pprof_mapping *mappings; /* [0] is the main executable */
     size_t n_mappings;

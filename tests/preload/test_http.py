@@ -94,12 +94,12 @@ def profile_of(answer):
 
 
 class Served:
-    """http_victim under the agent, served on a port of its own."""
+    """A victim under the agent, served on a port of its own."""
 
-    def __init__(self, address=None, out=False, **settings):
+    def __init__(self, address=None, out=False, program="http_victim", **settings):
         self.address = address or free_port()
         typed = self.address if isinstance(self.address, int) else f"unix:{self.address}"
-        self.process = start("http_victim", out=out, **{"CPROF_HTTP": typed, **settings})
+        self.process = start(program, out=out, **{"CPROF_HTTP": typed, **settings})
         assert self.process.line() == "ready"
 
     def __enter__(self):
@@ -354,6 +354,19 @@ class TestHttpDeltas(PreloadTest):
             self.assertIn(profile_of(served.ask("delta_block")).count("contends", "contentions"), (2, 3))
             self.assertEqual(profile_of(served.ask("delta_block")).count("contends", "contentions"), 0)
             self.assertEqual(served.ask("heap").fields["content-disposition"], 'attachment; filename="heap"')
+
+    def test_last_as_long_as_they_did_when_the_clock_is_set(self):
+        for step in (-86400, 86400):
+            with Served(program="clock_steps", **EXACT) as served, futures.ThreadPoolExecutor(1) as pool:
+                asked = pool.submit(served.ask, "heap?seconds=1")
+                served.process.wait_for(lambda: served.metric("cprof_http_connections") == 2, "it waits")
+                served.do(str(step))
+                durations = [profile_of(answer).duration_nanos
+                             for answer in (asked.result(), served.ask("delta_heap"), served.ask("delta_heap"))]
+                self.assertTrue(all(0 < duration < 60e9 for duration in durations), (step, durations))
+                self.assertGreaterEqual(durations[0], 1e9, step)
+                up = re.search(r"up (\d+) s", served.ask("").body.decode())[1]
+                self.assertTrue(1 <= int(up) < 60, (step, up))
 
     def test_that_are_too_long_are_refused(self):
         with Served() as served:

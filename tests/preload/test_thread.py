@@ -1,7 +1,9 @@
 """The agent's own thread: there only when asked for, and nothing that the program can notice."""
 
 import os
+import re
 import signal
+import time
 import unittest
 
 import harness
@@ -42,6 +44,33 @@ class Agent(harness.PreloadTest):
         process.say("")
         run = process.finish()
         self.assertEqual(run.profile("heap", number=1).count("held_all_along", "inuse_space"), 4321)
+
+    def test_thread_keeps_its_interval_when_the_clock_is_set(self):
+        interval = 0.02
+        began = time.monotonic()
+        process = start("clock_steps", CPROF_HEAP_RATE=1, CPROF_KEEP=10000, CPROF_INTERVAL="20ms")
+        process.line()
+
+        def numbers():
+            return [int(name.split(".")[2]) for name in process.run.entries() if name.endswith(".heap.pb.gz")] or [0]
+
+        for step in (86400, -7 * 86400, -86400 * 365 * 5, 86400 * 365 * 9):
+            process.say(str(step))
+            self.assertEqual(process.line(), "ok")
+            last = max(numbers())
+            process.wait_for(lambda: max(numbers()) >= last + 5, f"five snapshots after a step of {step} s")
+        count, took = len(numbers()), time.monotonic() - began
+        self.assertLessEqual(count, took / interval + 1, "more than one in an interval")
+        process.popen.stdin.close()
+        process.popen.stdin = None
+        run = process.finish()
+        self.assertEqual((run.status, run.stderr), (0, b""))
+        profiles = [profile for file, profile in run.check_all() if file.profile == "heap"]
+        times = [profile.time_nanos for profile in profiles]
+        self.assertGreater(max(times) - min(times), 8 * 365 * 86400e9, "the steps were seen")
+        for profile in profiles:
+            up = next(int(re.search(r"up (\d+) s", comment)[1]) for comment in profile.comments if "start: " in comment)
+            self.assertLessEqual(up, took + 60, "how long the program has run")
 
     def test_thread_does_not_show_in_profiles(self):
         run = self.assert_as_bare("threads", CPROF_HEAP_RATE=1, CPROF_BLOCK_RATE="1ns", CPROF_MUTEX_RATE="1ns")
