@@ -244,6 +244,14 @@ class Output(harness.PreloadTest):
         self.assertEqual(len([line for line in lines if "No space left on device" in line]), 1, lines)
         self.assertEqual([line for line in lines if line.endswith(".tmp")], [])
 
+    def test_over_quota_says_so_once_and_leaves_nothing_half(self):
+        for settings in ({}, {"CPROF_INTERVAL": "20ms"}):
+            expected = bare("over_quota", cwd=harness.temporary_directory())
+            run = preload("over_quota", **RATE, **settings)
+            self.assertEqual((run.status, run.stdout), (expected.status, expected.stdout), run.stderr)
+            self.assert_one_message(run, "Disk quota exceeded", str(run.out), "the program goes on")
+            self.assertEqual(run.entries(), [])
+
     def test_a_directory_that_vanishes_is_made_again_or_said_once(self):
         for parent_too in (False, True):
             directory = harness.temporary_directory()
