@@ -8,6 +8,7 @@
 #include "agent/objects.h"
 #include "agent/process.h"
 #include "agent/rules.h"
+#include "agent/thread.h"
 #include "base/arena.h"
 #include "base/compiler.h"
 #include "base/log.h"
@@ -118,7 +119,7 @@ static void take_out(struct hook_call *call, const struct rules_action *action)
 
     if (!objects || is_elsewhere(call, action) || !is_met(call, action, false) ||
         !read_value(call, &action->key, &key) || !objects_has(objects, (uint64_t)key) ||
-        process_is_borrowed())
+        thread_is_borrowed())
         return;
     if (objects_take(objects, (uint64_t)key, &object) && action->needs_result)
         call->taken[call->n_taken++] = (struct hook_taken){
@@ -153,7 +154,7 @@ static void put_in(const struct hook_call *call, const struct rules_action *acti
     int64_t key;
 
     if (!objects || is_elsewhere(call, action) || !is_met(call, action, false) ||
-        !read_value(call, &action->key, &key) || process_is_borrowed())
+        !read_value(call, &action->key, &key) || thread_is_borrowed())
         return;
     const uint64_t bytes = size_of(call, &action->size);
     if (objects_add(objects, (uint64_t)key, bytes, 0) != -EEXIST)

@@ -2,7 +2,6 @@
 #include "agent/handles.h"
 
 #include "agent/livetab.h"
-#include "agent/process.h"
 #include "agent/sample.h"
 #include "agent/stacktab.h"
 #include "agent/thread.h"
@@ -13,11 +12,6 @@ _Atomic uint32_t handles_on;
 struct handle_slot *_Atomic handle_chunks[HANDLES_CHUNKS];
 
 static struct livetab other_streams; /* address -> struct stack */
-
-bool handles_are_borrowed(void)
-{
-    return unlikely(load_relaxed(&process_lends_memory)) && process_is_borrowed();
-}
 
 /* ---- slots ---- */
 
@@ -60,7 +54,7 @@ struct handle handles_take(int fd)
     struct handle_slot *slot = handles_slot((unsigned)fd);
     struct handle handle = {0};
 
-    if (!slot || !load_relaxed(&slot->stack) || handles_are_borrowed())
+    if (!slot || !load_relaxed(&slot->stack) || thread_is_borrowed())
         return handle;
     handle.born_s = load_relaxed(&slot->born_s);
     handle.stack = swap_acq_rel(&slot->stack, 0);
@@ -103,7 +97,7 @@ static void empty(struct handle_slot *slot, unsigned fd, void *arg)
 
 void handles_take_range(unsigned first, unsigned last)
 {
-    if (!handles_are_borrowed())
+    if (!thread_is_borrowed())
         each_in(first, last, empty, NULL);
 }
 
@@ -251,7 +245,7 @@ struct opened {
 /* A slot that should be empty and is not: its close was unseen, or this is a child in borrowed memory. */
 static bool add_descriptor(int fd, const struct stack *stack, uint64_t now_s)
 {
-    return fd < 0 || (handles_has(fd) && handles_are_borrowed()) || set(fd, stack, now_s);
+    return fd < 0 || (handles_has(fd) && thread_is_borrowed()) || set(fd, stack, now_s);
 }
 
 static inline void count_if_lost(const struct sample *sample, const struct stack *stack,

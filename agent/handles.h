@@ -10,8 +10,7 @@
  * only where the slot is still empty.  glibc closes and opens inside itself, unseen: a slot may name a descriptor
  * that is gone, or one be open that has none; snapshots ask the kernel which are there.
  *
- * A vfork child shares this table but not the descriptors: it leaves the table alone.  It is known by its pid, which
- * is asked for only after the program has lent its memory to a child for the first time (process.h).
+ * A vfork child shares this table but not the descriptors: it leaves the table alone (thread_is_borrowed).
  * Streams are memory, and what such a child closes is closed.
  *
  * Lock-free; any thread, signal-safe; errno is kept. */
@@ -118,9 +117,6 @@ void handles_put_back(int fd, struct handle handle);
 /* It is about to close this stream, whose descriptor was given when it was added, or all. */
 void handles_take_stream(const void *stream, int fd);
 void handles_take_streams(void);
-
-/* True in a child to whom the program has lent its memory. */
-bool handles_are_borrowed(void);
 
 /* ---- for the snapshot ---- */
 

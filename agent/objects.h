@@ -9,8 +9,8 @@
  * A value whose stack cannot be taken (a signal handler that interrupted the agent, no room on the stack) is kept
  * all the same, under [lost], so that no live value is missing.
  *
- * Lock-free; any thread, signal-safe, errno is kept.  A vfork child shares its parent's values, as it shares the memory that
- * they usually name; who keeps what a process has for itself (descriptors) asks process_is_borrowed() before. */
+ * Lock-free; any thread, signal-safe, errno is kept.  A vfork child shares its parent's values: who adds, takes or makes
+ * asks thread_is_borrowed() before. */
 #ifndef CPROF_AGENT_OBJECTS_H
 #define CPROF_AGENT_OBJECTS_H
 

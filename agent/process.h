@@ -44,11 +44,11 @@ uint64_t process_age_ns(void);
 /* The directory in which the process is now, with PATH_MAX bytes of room. 0, or -errno: no path leads there. */
 int process_directory(char *ret_path);
 
-/* The program has called vfork, or made a child of its own kind (interpose/vfork.S): there may be children that run in
- * its memory.  It stays set. */
+/* The program has made a child of its own kind (interpose/vfork.S): there may be children that run in its memory.  It
+ * stays set. */
 HIDDEN extern _Atomic bool process_lends_memory;
 
-/* True in a vfork or CLONE_VM child: it runs in its parent's memory. One system call. */
+/* True in a vfork or CLONE_VM child: it runs in its parent's memory. One system call; thread_is_borrowed() mostly none. */
 bool process_is_borrowed(void);
 
 #endif

@@ -315,7 +315,7 @@ COLD bool stack_call_on_scratch(void (*work)(void *arg), void *arg)
         scratch_put(i);
         return false;
     }
-    thread_self.scratch = (uint32_t)i + 1;
+    thread_self.scratch = (uint16_t)(i + 1);
     stack_call_on(load_relaxed(&scratches[i].base), SCRATCH_BYTES, work, arg);
     thread_self.scratch = 0;
     scratch_put(i);

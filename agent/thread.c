@@ -86,6 +86,26 @@ uint32_t thread_count(void)
     return load_relaxed(&n_threads);
 }
 
+/* ---- whose memory is it? ---- */
+
+/* The pid is known by then: a child that was the first to ask would leave its own. */
+void thread_begin_vfork(void)
+{
+    enum { DOUBTS = 8 };
+
+    thread_self.doubts = DOUBTS;
+    process_self();
+}
+
+COLD bool thread_ask_borrowed(void)
+{
+    if (process_is_borrowed())
+        return true;
+    if (thread_self.doubts)
+        thread_self.doubts--;
+    return false;
+}
+
 /* ---- samples kept and dropped ---- */
 
 /* Of sources made at run time: all threads count in one place, as drops are rare. */

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "agent/labels.h"
+#include "agent/process.h"
 #include "agent/source.h"
 #include "agent/wait.h"
 #include "base/atomic.h"
@@ -58,13 +59,34 @@ struct thread_self {
     uintptr_t stack_low;  /* of its own stack [stack_low, stack_high) is known to be readable */
     uintptr_t stack_high; /* its top, or 0: nothing is known */
     uintptr_t stack_gap;  /* below it, could not be read; 0: none found */
-    uint32_t scratch;     /* number + 1 of the scratch stack in use; 0: none */
+    uint16_t scratch;     /* number + 1 of the scratch stack in use; 0: none */
+    uint16_t doubts; /* how often the kernel is to be asked yet whether this is a vfork child */
     uint32_t snapshot_pending; /* a signal asked for one while the guard was up */
 };
 _Static_assert(sizeof(struct thread_self) <= 64, "libraries' static TLS is scarce");
 
 extern _Thread_local struct thread_self thread_self
     __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+/* ---- whose memory is it?
+ *
+ * A vfork child runs with its parent's memory, TLS too, and must change nothing in it that is of the process (descriptors,
+ * values, settings).  Its pid tells, but asking costs as much as some of what asks: so interpose/vfork.S has the thread doubt
+ * before each vfork, and doubts go with as many answers that it is the parent.  One would do, if no signal handler could
+ * ask between the doubt and the vfork.  Children of clone() may have TLS of their own: after the first one every thread
+ * doubts for good (process_lends_memory).  Those of a system call instruction of the program's own are not seen. */
+
+/* The thread is about to call vfork. */
+void thread_begin_vfork(void);
+
+bool thread_ask_borrowed(void);
+
+/* True in a child to which the program has lent its memory. */
+static inline bool thread_is_borrowed(void)
+{
+    return unlikely(thread_self.doubts || load_relaxed(&process_lends_memory)) &&
+           thread_ask_borrowed();
+}
 
 /* The calling thread's record; NULL when memory is out. */
 struct thread *thread_record(void);

@@ -48,13 +48,14 @@ uint64_t cprof_set_heap_rate(uint64_t rate_bytes) __attribute__((weak));
 /* ---- profiles of the program's own, as Go's runtime/pprof.Profile ---- */
 
 /* A set of live values and the stacks that added them: connections, files, handles, whatever is opened and closed.  A value
- * lives in the process's memory: a forked child has a copy, a vfork child shares its parent's.  A profile is never freed; what has live values is in every snapshot, as PROGRAM.PID.NUMBER.NAME.pb.gz.  Without the agent all is
- * a no-op: profiles are NULL, adding succeeds. */
+ * lives in the process's memory: a forked child has a copy; a vfork child sees its parent's and changes nothing.  A profile
+ * is never freed; what has live values is in every snapshot, as PROGRAM.PID.NUMBER.NAME.pb.gz.  Without the agent all is a
+ * no-op: profiles are NULL, adding succeeds. */
 typedef struct cprof_profile cprof_profile;
 
 /* A new profile.  NULL and errno: EINVAL (name NULL, empty, over 255 bytes, or with white space), EEXIST (in use, a
- * built-in one, or kept for one: cpu, thread, profile, cmdline, symbol, ...), ENOSPC (no memory, or 4096 are there), ENOSYS (without the agent).
- * Any thread, signal-safe. */
+ * built-in one, or kept for one: cpu, thread, profile, cmdline, symbol, ...), ENOSPC (no memory, or 4096 are there),
+ * EPERM (vfork child), ENOSYS (without the agent).  Any thread, signal-safe. */
 cprof_profile *cprof_profile_new(const char *name) __attribute__((weak));
 
 /* The profile of that name, also a built-in one ("heap", "mutex", ...); NULL: there is none.  Keeps errno.
@@ -76,7 +77,8 @@ size_t cprof_profile_count(const cprof_profile *profile) __attribute__((weak));
 /* Adds a value, any 64 bits, under the stack of the caller without its innermost `skip` functions: 0 is the function
  * that calls cprof_profile_add().  A skip below 0 is 0; beyond the end of the stack the value is shown under [lost].
  * Returns 0; EEXIST: the value is live already and keeps its stack; EPERM: a built-in profile; EINVAL:
- * NULL; ENOMEM: over CPROF_MEMORY, not added.  0 without the agent.  Keeps errno.  Any thread, signal-safe. */
+ * NULL; ENOMEM: over CPROF_MEMORY, not added.  Without the agent, and in a vfork child, 0 and no effect.  Keeps errno.
+ * Any thread, signal-safe. */
 int cprof_profile_add(cprof_profile *profile, const void *value, int skip)
     __attribute__((weak));
 

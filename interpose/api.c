@@ -10,6 +10,7 @@
 #include "agent/objects.h"
 #include "agent/process.h"
 #include "agent/profile.h"
+#include "agent/thread.h"
 #include "agent/trigger.h"
 #include "base/compiler.h"
 
@@ -28,30 +29,36 @@ EXPORT int cprof_snapshot(void)
     return 0;
 }
 
+/* The agent is there, and this is no child in its parent's memory. */
+static bool is_ours(void)
+{
+    return agent_is_active() && !thread_is_borrowed();
+}
+
 EXPORT uint64_t cprof_set_block_rate(uint64_t rate_ns)
 {
-    return agent_is_active() ? contention_set_block_rate(rate_ns) : 0;
+    return is_ours() ? contention_set_block_rate(rate_ns) : 0;
 }
 
 EXPORT uint64_t cprof_set_mutex_rate(uint64_t rate_ns)
 {
-    return agent_is_active() ? contention_set_mutex_rate(rate_ns) : 0;
+    return is_ours() ? contention_set_mutex_rate(rate_ns) : 0;
 }
 
 EXPORT uint64_t cprof_set_mutex_fraction(uint64_t n)
 {
-    return agent_is_active() ? contention_set_mutex_fraction(n) : 0;
+    return is_ours() ? contention_set_mutex_fraction(n) : 0;
 }
 
 EXPORT uint64_t cprof_set_heap_rate(uint64_t rate_bytes)
 {
-    return agent_is_active() ? heap_set_rate(rate_bytes) : 0;
+    return is_ours() ? heap_set_rate(rate_bytes) : 0;
 }
 
 EXPORT int cprof_label_set(const char *key, const char *value)
 {
     const int saved_errno = errno;
-    const int err = agent_is_active() && !process_is_borrowed() ? labels_set(key, value) : 0;
+    const int err = is_ours() ? labels_set(key, value) : 0;
 
     errno = saved_errno;
     return err;
@@ -75,7 +82,9 @@ EXPORT cprof_profile *cprof_profile_new(const char *name)
     int err = -ENOSYS;
 
     if (agent_is_active())
-        err = name ? objects_new(name, false, &objects) : -EINVAL;
+        err = !name                  ? -EINVAL
+              : thread_is_borrowed() ? -EPERM
+                                     : objects_new(name, false, &objects);
     if (err < 0) {
         errno = -err;
         return NULL;
@@ -114,6 +123,8 @@ EXPORT int cprof_profile_add(cprof_profile *handle, const void *value, int skip)
     struct objects *objects = profile_of(handle)->objects;
     if (!objects)
         return EPERM;
+    if (thread_is_borrowed())
+        return 0;
     return -objects_add(objects, (uintptr_t)value, 0, skip > 0 ? (uint32_t)skip : 0);
 }
 
@@ -121,7 +132,7 @@ EXPORT void cprof_profile_remove(cprof_profile *handle, const void *value)
 {
     struct objects *objects = handle ? profile_of(handle)->objects : NULL;
 
-    if (objects)
+    if (objects && !thread_is_borrowed())
         objects_remove(objects, (uintptr_t)value);
 }
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "agent/handles.h"
+#include "agent/thread.h"
 #include "base/compiler.h"
 #include "base/real.h"
 #include "base/sys.h"
@@ -127,7 +128,7 @@ static inline bool copies(int fd)
 
 static inline __attribute__((always_inline)) int add_copy(int fd)
 {
-    return handles_are_borrowed() ? fd : add(fd);
+    return thread_is_borrowed() ? fd : add(fd);
 }
 
 EXPORT int dup(int fd)

@@ -10,6 +10,7 @@
         .text
         .globl  syscall
         .type   syscall, %function
+        .hidden thread_begin_vfork
 
 #if defined(__x86_64__)
 
@@ -33,7 +34,7 @@ syscall:                                /* number: rdi, futex: rsi, operation: r
         cmp     $__NR_dup3, %rdi
         je      fd_syscall
         cmp     $__NR_vfork, %rdi
-        je      2f
+        je      3f
         cmp     $__NR_clone, %rdi
         je      2f
         cmp     $435, %rdi              /* clone3 */
@@ -48,6 +49,12 @@ syscall:                                /* number: rdi, futex: rsi, operation: r
         jnc     0b
         jmp     futex_wait
 2:      movb    $1, process_lends_memory(%rip)
+        jmp     0b
+3:      push    %rdi                    /* vfork takes nothing else */
+        .cfi_adjust_cfa_offset 8
+        call    thread_begin_vfork
+        pop     %rdi
+        .cfi_adjust_cfa_offset -8
         jmp     0b
         .cfi_endproc
         .size   syscall, . - syscall

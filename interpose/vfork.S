@@ -1,7 +1,7 @@
 /* vfork, clone - calls that return twice, or start on another stack: nothing of ours may lie on theirs.
  *
- * They note that from now on there may be children in the program's memory (process.h) and jump on with all
- * registers and the stack as they came. */
+ * They note that there may be children in the program's memory (thread.h) and jump on with all registers and the stack
+ * as they came; vfork, which takes no arguments, with those that a call preserves. */
 
         .section .note.GNU-stack, "", %progbits
         .text
@@ -47,5 +47,29 @@
 
 #endif
 
-        LENDS   vfork, __vfork
         LENDS   clone, __clone
+
+#if defined(__x86_64__)
+
+        .globl  vfork, __vfork
+        .type   vfork, %function
+        .type   __vfork, %function
+        .hidden thread_begin_vfork
+        .p2align 4
+vfork:
+__vfork:
+        .cfi_startproc
+        sub     $8, %rsp
+        .cfi_adjust_cfa_offset 8
+        call    thread_begin_vfork
+        add     $8, %rsp
+        .cfi_adjust_cfa_offset -8
+        jmp     *real_slot_vfork(%rip)
+        .cfi_endproc
+        .size   vfork, . - vfork
+
+#else
+
+        LENDS   vfork, __vfork
+
+#endif

@@ -128,11 +128,18 @@ class Values(PreloadTest):
         plug = run.profile("plug")
         self.assertEqual(plug.count("plug_opens", "plug"), 2, "from a library that is gone")
         forked = run.profile("forked")
-        self.assertEqual(forked.count("added_by_parent", "forked"), 4, "a vfork child took one out")
+        self.assertEqual(forked.count("added_by_parent", "forked"), 5, "a vfork child changes nothing")
         self.assertEqual(forked.count("added_by_child", "forked"), 0)
         theirs = run.profile("forked", pid=child)
-        self.assertEqual(theirs.count("added_by_parent", "forked"), 3, "the child keeps its parent's, without 0 and 4")
+        self.assertEqual(theirs.count("added_by_parent", "forked"), 4, "the child keeps its parent's, without 0")
         self.assertEqual(theirs.count("added_by_child", "forked"), 3)
+
+    def test_children_in_the_programs_memory_change_nothing(self):
+        run = self.assert_ok(preload("api_vfork", CPROF_HEAP_RATE=12345, CPROF_BLOCK_RATE="54321ns"))
+        self.assertEqual(run.text().splitlines(), [f"{what}: 0, 1" for what in (
+            "vfork", "exec", "signal", "nested", "clone", "parent", "again")] + ["rate 12345 54321"])
+        profile = run.profile("values")
+        self.assertEqual(profile.by_leaf("values"), {"added_by_parent": 1})
 
     def test_a_class_of_cpp(self):
         self.assertEqual(harness.bare("api_cpp").text(), "active 0, sessions 0, profiles none, errno-free 38\n")

@@ -185,7 +185,7 @@ TEST_ALONE(a_vfork_child_leaves_the_table_alone)
     add(5);
     add(6);
     const struct handle six = handles_get(6);
-    store_relaxed(&process_lends_memory, true);
+    thread_begin_vfork();
     CHECK_INT(vfork_and(close_all), 0, "status");
     CHECK(handles_has(5) && handles_has(6));
     CHECK_INT(handles_get(6).stack, six.stack, "stack");

@@ -8,6 +8,8 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "agent/process.h"
 #include "agent/stack.h"
@@ -140,6 +142,71 @@ TEST_ALONE(without_memory_a_thread_has_no_record_and_nothing_breaks)
     CHECK(thread_record() == NULL);
     thread_count_drop(SOURCE_HEAP, DROP_OVERFLOW);
     CHECK_INT(thread_sum_dropped(SOURCE_HEAP, DROP_OVERFLOW), 0, "drops");
+}
+
+/* ---- whose memory it is ---- */
+
+#if defined(__SANITIZE_THREAD__)
+enum { ANSWERS = 0 }; /* its vfork is a fork: memory of the child's own */
+#else
+enum { ANSWERS = 100 };
+#endif
+static int n_in_child;
+
+static NOINLINE void ask_in_vfork(bool says_so)
+{
+    int status;
+
+    if (says_so)
+        thread_begin_vfork();
+    const pid_t child = vfork();
+    if (child == 0) {
+        for (int i = 0; i < 100; i++)
+            n_in_child += thread_is_borrowed();
+        _exit(0);
+    }
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
+TEST_ALONE(a_vfork_child_knows_itself_however_often_it_asks)
+{
+    set_up();
+    ask_in_vfork(true);
+    CHECK_INT(n_in_child, ANSWERS, "answers in the child");
+    CHECK(!thread_is_borrowed());
+}
+
+TEST_ALONE(a_few_questions_between_the_doubt_and_the_vfork_do_not_end_it)
+{
+    set_up();
+    thread_begin_vfork();
+    for (int i = 0; i < 5; i++)
+        CHECK(!thread_is_borrowed());
+    ask_in_vfork(false);
+    CHECK_INT(n_in_child, ANSWERS, "answers in the child");
+}
+
+TEST_ALONE(a_parent_stops_asking)
+{
+    set_up();
+    thread_begin_vfork();
+    ask_in_vfork(false);
+    for (int i = 0; i < 10; i++)
+        CHECK(!thread_is_borrowed());
+    CHECK_INT(thread_self.doubts, 0, "doubts");
+    store_relaxed(&process_lends_memory, true);
+    n_in_child = 0;
+    ask_in_vfork(false);
+    CHECK_INT(n_in_child, ANSWERS, "after a clone() it is always asked");
+}
+
+TEST_ALONE(a_vfork_childs_pid_is_not_taken_for_the_parents)
+{
+    set_up();
+    store_relaxed(&process_self()->pid, 0); /* as after fork(): not asked yet */
+    ask_in_vfork(true);
+    CHECK_INT(process_pid(), getpid(), "pid");
+    CHECK_INT(n_in_child, ANSWERS, "answers in the child");
 }
 
 TEST(every_drop_has_its_words)
