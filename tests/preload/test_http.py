@@ -597,6 +597,35 @@ class TestHttpControl(PreloadTest):
             self.assertEqual(served.ask("snapshot", "POST").body, written.body)
         self.assertEqual((served.run.status, served.run.messages()), (0, []))
 
+    def test_writes_every_snapshot_it_is_asked_for_while_the_program_works_on(self):
+        n_posted, n_signalled = 50, 20
+        with Served(out=True, CPROF_HEAP_RATE=1) as served, futures.ThreadPoolExecutor(1) as pool:
+            served.do("keep")
+            stop = threading.Event()
+
+            def works():
+                n = 0
+                while not stop.is_set():
+                    self.assertEqual(served.do("malloc"), [])
+                    n += 1
+                return n
+
+            done = pool.submit(works)
+            try:
+                for _ in range(n_posted):
+                    self.assertEqual(served.ask("snapshot", "POST").status, 200)
+                for number in range(n_posted + 1, n_posted + n_signalled + 1):
+                    served.process.popen.send_signal(signal.SIGUSR2)
+                    name = f"http_victim.{served.process.pid}.{number:04}.heap.pb.gz"
+                    served.process.wait_for((served.process.run.out / name).exists, name)
+            finally:
+                stop.set()
+            self.assertGreater(done.result(), 0)
+        heaps = [profile for file, profile in served.run.check_all() if file.profile == "heap"]
+        self.assertEqual(len(heaps), n_posted + n_signalled + 1, "and the one at exit")
+        self.assertEqual({profile.all_values("keeps_hundred")[2] for profile in heaps}, {100})
+        self.assert_ok(served.run)
+
     def test_says_that_the_disk_is_full(self):
         if os.getuid() or not harness.can_mount():
             self.skipTest("mounting a small file system needs root, and may be forbidden here")
