@@ -142,11 +142,14 @@ static long start_clone(const char *tls) NEEDS(start_lock)
 
     __asm__ volatile("svc 0\n"
                      "    cbnz x0, 1f\n"
+                     "    .cfi_remember_state\n"
+                     "    .cfi_undefined x30\n"
                      "    mov x29, xzr\n"
                      "    blr x9\n"
                      "    mov x0, xzr\n"
                      "    mov x8, %[exit]\n"
                      "    svc 0\n"
+                     "    .cfi_restore_state\n"
                      "1:\n"
                      : "+r"(x0)
                      : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4),

@@ -6,7 +6,13 @@
 
 #include "base/compiler.h"
 
-enum { REG_BX = 3, REG_BP = 6, REG_SP = 7, REG_RA = 16 };
+/* DWARF's numbers: System V ABI for x86-64, figure 3.36; DWARF for the Arm 64-bit Architecture, 4.1.  REG_PC is no
+ * register of a column on aarch64: what CIEs name there as the return address is x30. */
+#if defined(__aarch64__)
+enum { REG_BX = 30, REG_BP = 29, REG_SP = 31, REG_PC = 32, REG_RA = REG_BX };
+#else
+enum { REG_BX = 3, REG_BP = 6, REG_SP = 7, REG_PC = 16, REG_RA = REG_PC };
+#endif
 
 /* ---- reading: past the limit there are zeros, and the reader is bad for good ---- */
 
@@ -177,9 +183,9 @@ static void push_register(struct machine *m, uint64_t reg)
 {
     const int64_t offset = read_sleb(&m->code);
 
-    if (reg == REG_RA)
+    if (reg == REG_PC)
         push_number(m, m->pc + (uint64_t)offset);
-    else if (reg < REG_RA)
+    else if (reg < REG_PC)
         push(m, (struct term){.reg = (uint8_t)reg, .number = offset});
     else
         fail(&m->code);
@@ -295,6 +301,7 @@ struct column {
 struct row {
     struct column cfa;        /* COLUMN_OFFSET: from a register; COLUMN_EXPRESSION: the value */
     struct column bp, bx, ra; /* COLUMN_OFFSET: from the CFA; COLUMN_EXPRESSION: the address */
+                              /* aarch64: `bx` is the return address's, `ra` nobody's */
 };
 
 static struct reader expression_of(const struct cfi_image *image, const struct column *column)
@@ -309,7 +316,7 @@ static struct column *column_of(struct row *row, uint64_t reg)
     switch (reg) {
     case REG_BX: return &row->bx;
     case REG_BP: return &row->bp;
-    case REG_RA: return &row->ra;
+    case REG_PC: return &row->ra;
     default: return NULL;
     }
 }
@@ -401,7 +408,7 @@ static void recall(struct run *run)
 static void set_cfa(struct run *run, uint64_t reg, int64_t offset)
 {
     run->row.cfa = offset_column(run, offset);
-    run->row.cfa.reg = reg < REG_RA ? (uint8_t)reg : NO_REG;
+    run->row.cfa.reg = reg < REG_PC ? (uint8_t)reg : NO_REG;
 }
 
 /* The register stays, so there has to be one. */
@@ -416,7 +423,7 @@ static void set_cfa_register(struct run *run, uint64_t reg)
 {
     if (run->row.cfa.kind != COLUMN_OFFSET)
         fail(&run->code);
-    run->row.cfa.reg = reg < REG_RA ? (uint8_t)reg : NO_REG;
+    run->row.cfa.reg = reg < REG_PC ? (uint8_t)reg : NO_REG;
 }
 
 /* Opcodes that say where a register was saved: its number comes first. */
@@ -501,6 +508,10 @@ static void execute_extended(struct run *run, uint8_t op)
     case 0x12:
     case 0x13: execute_cfa(run, op); break;
     case 0x2e: /* GNU_args_size */ read_uleb(code); break;
+#if defined(__aarch64__)
+    case 0x2d: /* negate_ra_state: signed or not, whoever reads a return address strips it */
+        break;
+#endif
     default: execute_column(run, op);
     }
 }
@@ -602,6 +613,67 @@ static bool fits_slot(const struct place *place)
            place->offset / 8 <= INT8_MAX;
 }
 
+#if defined(__aarch64__)
+
+/* As an offset from the register that the CFA is counted from: compilers save x29 and x30 below the variables. */
+static struct place from_base(struct place place, const struct cfi_rule *rule)
+{
+    place.offset += rule->cfa_offset;
+    place.is_at_bp = true;
+    return place;
+}
+
+static bool fits_both(const struct place *bp, const struct place *link)
+{
+    return (!bp->is_saved || fits_slot(bp)) && (!link->is_saved || fits_slot(link));
+}
+
+/* False: x29 or x30 is where a rule cannot say. */
+static bool add_saved(struct cfi_rule *rule, struct place bp, struct place link)
+{
+    const bool has_base = rule->cfa == CFI_SP || rule->cfa == CFI_BP;
+
+    if (!bp.is_known || !link.is_known || bp.is_at_bp || link.is_at_bp)
+        return false;
+    if (!fits_both(&bp, &link)) {
+        bp = from_base(bp, rule);
+        link = from_base(link, rule);
+        rule->flags |= CFI_SAVED_AT_BP;
+        if (!has_base || !fits_both(&bp, &link))
+            return false;
+    }
+    if (bp.is_saved) {
+        rule->flags |= CFI_SAVED_BP;
+        rule->bp_offset = (int8_t)(bp.offset / 8);
+    }
+    if (link.is_saved) {
+        rule->flags |= CFI_SAVED_BX;
+        rule->bx_offset = (int8_t)(link.offset / 8);
+    }
+    return true;
+}
+
+/* A signal frame is the kernel's: those vdsos that describe it at all say what x30 was, not where the program was. */
+static struct cfi_rule rule_of_row(const struct cfi_image *image, const struct row *row,
+                                   const struct entry *entry, uintptr_t pc)
+{
+    struct term cfa;
+
+    if (entry->is_signal_frame)
+        return (struct cfi_rule){.cfa = CFI_SIGNAL};
+    if (row->bx.kind == COLUMN_UNDEFINED)
+        return (struct cfi_rule){.cfa = CFI_END};
+    if (!cfa_of(image, &row->cfa, pc, &cfa))
+        return unknown;
+    struct cfi_rule rule = rule_of_cfa(&cfa);
+    return add_saved(&rule, place_of(image, &row->bp, &cfa, pc),
+                     place_of(image, &row->bx, &cfa, pc))
+               ? rule
+               : unknown;
+}
+
+#else
+
 /* rbx only counts where CFAs are counted from it (the loader's lazy binding), so that one
  * place that cannot be said is no reason to give up the frame. */
 static bool add_saved(struct cfi_rule *rule, const struct place *bp, const struct place *bx)
@@ -649,6 +721,8 @@ static struct cfi_rule rule_of_row(const struct cfi_image *image, const struct r
         rule.flags |= CFI_INTERRUPTED;
     return rule;
 }
+
+#endif
 
 /* ---- CIE and FDE ---- */
 

@@ -2,12 +2,15 @@
  *
  * A rule says how to get from the registers at one pc to those of its caller.  It is what the frame
  * description (FDE) of that pc comes to when its program is run up to the pc: a canonical frame
- * address (CFA), and where the two registers that CFAs are counted from were saved.  The
+ * address (CFA), and where two registers were saved: those that CFAs are counted from.  The
  * return address is at CFA - 8, always; what needs other registers or other places is CFI_UNKNOWN.
+ *
+ * Register names are x86-64's.  On aarch64 rsp is sp, rbp is x29, and rbx is x30, the link register: the return address
+ * is what x30 was saved as, or still is.
  * DWARF expressions are evaluated while the rule is made, with registers as unknowns.
  *
  * Nothing outside the two ranges of struct cfi_image is ever read, whatever the tables say.  No state,
- * no libc, less than 1 KiB of stack: any thread, signal-safe.  Register numbers are x86-64's. */
+ * no libc, less than 1 KiB of stack: any thread, signal-safe. */
 #ifndef CPROF_AGENT_CFI_H
 #define CPROF_AGENT_CFI_H
 
@@ -22,23 +25,25 @@ struct cfi_image {
 };
 
 enum cfi_cfa {
-    CFI_NONE,     /* no FDE covers the pc */
-    CFI_UNKNOWN,  /* there is one, but it is corrupt or not expressible */
-    CFI_END,      /* outermost frame */
-    CFI_SIGNAL,   /* rsp points to the kernel's ucontext */
-    CFI_GUESS,    /* not from tables: try a frame pointer */
-    CFI_SP,       /* rsp + cfa_offset */
-    CFI_BP,       /* rbp + cfa_offset */
-    CFI_BX,       /* rbx + cfa_offset */
+    CFI_NONE,    /* no FDE covers the pc */
+    CFI_UNKNOWN, /* there is one, but it is corrupt or not expressible */
+    CFI_END,     /* outermost frame */
+    CFI_SIGNAL, /* rsp points to the kernel's ucontext; aarch64: to the siginfo in front of it */
+    CFI_GUESS,  /* not from tables: try a frame pointer */
+    CFI_SP,     /* rsp + cfa_offset */
+    CFI_BP,     /* rbp + cfa_offset */
+    CFI_BX,     /* rbx + cfa_offset */
     CFI_SP_DEREF, /* *(rsp + cfi_inner()) + cfi_outer() */
     CFI_BP_DEREF, /* *(rbp + cfi_inner()) + cfi_outer() */
     CFI_REGISTER, /* register number cfi_inner(), + cfi_outer(); at interrupted instructions */
 };
 
 enum {
-    CFI_SAVED_BP = 1,    /* rbp was saved at CFA + bp_offset; else it is the caller's still */
-    CFI_SAVED_BX = 2,    /* rbx was saved at CFA + bx_offset; else the same */
-    CFI_SAVED_AT_BP = 4, /* both were saved at rbp + ..., not at CFA + ... */
+    CFI_SAVED_BP = 1, /* rbp was saved at CFA + bp_offset; else it is the caller's still */
+    CFI_SAVED_BX = 2, /* rbx was saved at CFA + bx_offset; else the same */
+    CFI_SAVED_AT_BP =
+        4, /* both were saved at rbp + ..., not at CFA + ...; aarch64: at the register that
+                            the CFA is counted from, as x29 and x30 stand below the function's variables */
     CFI_INTERRUPTED = 8, /* a signal frame: the caller's pc is no return address */
 };
 

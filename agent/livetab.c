@@ -17,10 +17,10 @@ struct live_slot {
 
 static bool is_odd(uintptr_t address)
 {
-    return address & 7 || address >> 47 || !address;
+    return address & 7 || address >> LIVETAB_ADDRESS_BITS || !address;
 }
 
-/* Birth as stored: 1..2^20-1, so that 0 is free to mean "older". */
+/* Birth as stored: 1..BIRTH_MASK, so that 0 is free to mean "older". */
 static uint64_t to_birth(uint64_t now_s)
 {
     return now_s % BIRTH_MASK + 1;

@@ -7,7 +7,7 @@
  * Nothing ever moves.  livetab_put() looks for its address only where there is a place for it, since lines of
  * other threads are dear: one that is put once more is usually replaced, but not surely.
  *
- * A slot is {key, value}.  key: 0 free, 1 claimed, else the address >> 3 above 20 bits of birth (seconds,
+ * A slot is {key, value}.  key: 0 free, 1 claimed, else the address >> 3 above 20 bits (aarch64: 19) of birth (seconds,
  * modulo; 0 = older than the horizon).  Whoever writes claims the key with a CAS, writes the value, and
  * stores the key.  An address is given out by malloc to one owner at a time, so nobody else looks for it
  * meanwhile.  A writer that never comes back (siglongjmp, fork) costs one slot.
@@ -25,8 +25,13 @@
 
 enum {
     LIVETAB_LEVELS_MAX = 40,
-    LIVETAB_BIRTH_BITS = 20,
-    /* Ages are exact up to here (6 days); beyond it an object is just "older". */
+#if defined(__aarch64__)
+    LIVETAB_ADDRESS_BITS = 48,
+#else
+    LIVETAB_ADDRESS_BITS = 47,
+#endif
+    LIVETAB_BIRTH_BITS = 64 - (LIVETAB_ADDRESS_BITS - 3),
+    /* Ages are exact up to here (6 days; 3 on aarch64); beyond it an object is just "older". */
     LIVETAB_HORIZON_S = 1 << (LIVETAB_BIRTH_BITS - 1),
 };
 
@@ -47,7 +52,7 @@ enum livetab_put {
     LIVETAB_NEW,
     LIVETAB_REPLACED, /* the address was found there: *ret_old was never taken out */
     LIVETAB_FULL,
-    LIVETAB_ODD, /* not a multiple of 8, or beyond 47 bits */
+    LIVETAB_ODD, /* not a multiple of 8, or no address of a program's */
 };
 
 /* now_s: clock_mono_s(). */

@@ -247,7 +247,7 @@ void stack_scratch_abandon(void)
 }
 
 #if defined(__x86_64__)
-/* rbp keeps the old stack, and the CFI says so: unwinders walk from one stack to the other. */
+/* rbp (x29) keeps the old stack, and the CFI says so: unwinders walk from one stack to the other. */
 __asm__(".pushsection .text\n"
         ".type stack_switch, @function\n"
         "stack_switch:\n" /* rdi: top of the new stack, rsi: work, rdx: arg */
@@ -284,6 +284,9 @@ __asm__(".pushsection .text\n"
         "    mov sp, x0\n"
         "    mov x0, x2\n"
         "    blr x1\n"
+        ".hidden stack_switch_return\n"
+        ".globl stack_switch_return\n"
+        "stack_switch_return:\n"
         "    mov sp, x29\n"
         ".cfi_def_cfa_register sp\n"
         "    ldp x29, x30, [sp], #16\n"

@@ -1,11 +1,12 @@
 /* unwind - see unwind.h. */
 #include "agent/unwind.h"
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__aarch64__)
 
 #include <dlfcn.h>
 #include <elf.h>
 #include <link.h>
+#include <signal.h>
 
 #include "agent/cfi.h"
 #include "agent/modules.h"
@@ -33,6 +34,14 @@ struct slot {
  * 65 frames took 8 us instead of 0.4). */
 enum { N_SLOTS = 1 << 15, N_WAYS = 4, ADDRESS_BITS = 48 };
 
+/* What no pc has set: there a key says is_exact.  Programs have 47 bits of addresses; on aarch64 48, and instructions of
+ * four bytes. */
+#if defined(__aarch64__)
+enum { EXACT_BIT = 0, USER_BITS = 48, CODE_ALIGN = 4 };
+#else
+enum { EXACT_BIT = ADDRESS_BITS - 1, USER_BITS = 47, CODE_ALIGN = 1 };
+#endif
+
 static struct slot
     slots[N_SLOTS] ALIGNED(4096); /* pages that were never looked up take no memory */
 
@@ -50,7 +59,7 @@ static inline size_t slot_index(uintptr_t pc)
 /* The same pc as a return address and as an interrupted instruction may have two rules. */
 static inline uint64_t key_of(uintptr_t pc, bool is_exact, uint64_t epoch_bits)
 {
-    return (pc ^ epoch_bits) | (uint64_t)is_exact << (ADDRESS_BITS - 1);
+    return (pc ^ epoch_bits) | (uint64_t)is_exact << EXACT_BIT;
 }
 
 /* Of the epoch a key holds 29 bits: 16 above the address, 13 over the bits of it that the line implies
@@ -108,14 +117,28 @@ bool unwind_is_supported(void)
 
 /* ---- a walk ---- */
 
+#if defined(__aarch64__)
+typedef unsigned long long machine_register;
+#define REGISTERS_OF(context) ((context)->uc_mcontext.regs)
+#define LINK_REGISTER         true /* calls leave their return address in `bx` */
+#else
+typedef greg_t machine_register;
+#define REGISTERS_OF(context) ((context)->uc_mcontext.gregs)
+#define LINK_REGISTER         false
+#endif
+
 struct walk {
     uintptr_t pc, sp, bp, bx;
     uintptr_t low, high; /* readable stack around sp */
     uint64_t epoch_bits; /* of the cache's keys */
-    const greg_t *regs;  /* of an interrupted instruction; NULL: not at one, or not known */
+    const machine_register
+        *regs; /* of an interrupted instruction; NULL: not at one, or not known */
     bool is_exact;
     bool is_guessed; /* since a guess pc may be anything */
     bool is_cut;     /* the copy ended */
+#if defined(__aarch64__)
+    bool is_sp_low; /* after a guess: sp is somewhere above */
+#endif
     uintptr_t copy_low,
         copy_bytes;       /* which memory the stack is a copy of; 0 bytes: it is none */
     uintptr_t copy_shift; /* from there to the copy */
@@ -188,6 +211,33 @@ static struct cfi_rule find_rule(const struct dl_find_object *object, uintptr_t 
     return rule;
 }
 
+#if defined(__aarch64__)
+
+/* A handler returns to two instructions of the kernel's, which tables describe wrongly or not at all. */
+static bool is_sigreturn(uintptr_t pc)
+{
+    static const uint32_t code[] = {0xd2801168, 0xd4000001}; /* mov x8, #139; svc #0 */
+
+    return pc % sizeof *code == 0 && pc >= PAGE_BYTES && pc >> USER_BITS == 0 &&
+           stack_is_readable(pc) && stack_is_readable(pc + 4) &&
+           __builtin_memcmp((const void *)pc, code, sizeof code) == 0;  // NOLINT
+}
+
+static struct cfi_rule rule_without_tables(uintptr_t pc)
+{
+    return (struct cfi_rule){.cfa = is_sigreturn(pc) ? CFI_SIGNAL : CFI_GUESS};
+}
+
+#else
+
+static inline struct cfi_rule rule_without_tables(uintptr_t pc)
+{
+    (void)pc;
+    return (struct cfi_rule){.cfa = CFI_GUESS};
+}
+
+#endif
+
 /* The object that `pc` lies in.  A return address keeps its object loaded; a guess does not, and
  * dlclose() may unmap what it hits, so the kernel is asked first.  (What is unmapped right afterwards we would still read.) */
 static bool find_object(uintptr_t pc, bool is_guessed, struct dl_find_object *ret_object)
@@ -211,9 +261,11 @@ static COLD struct cfi_rule rule_miss(const struct walk *w, uint64_t key)
         if (slot_get(&slots[first ^ way], key, &rule))
             return rule;
     const uintptr_t look_up_pc = pc - !w->is_exact; /* in the call, not behind it */
-    if (pc >> (ADDRESS_BITS - 1) || !find_object(look_up_pc, w->is_guessed, &object))
-        return (struct cfi_rule){.cfa = CFI_GUESS};
+    if (pc >> USER_BITS || pc % CODE_ALIGN || !find_object(look_up_pc, w->is_guessed, &object))
+        return rule_without_tables(pc);
     rule = find_rule(&object, look_up_pc);
+    if (rule.cfa == CFI_GUESS)
+        rule = rule_without_tables(pc);
     cache_put(pc, key, rule);
     return rule;
 }
@@ -267,6 +319,17 @@ static inline __attribute__((no_sanitize("address", "thread"))) uintptr_t word_a
     return *(const volatile uintptr_t *)at;  // NOLINT
 }
 
+#if defined(__aarch64__)
+/* A return address without the signature that `paciasp` put into its upper bits. */
+static inline uintptr_t stripped(uintptr_t pc)
+{
+    register uintptr_t x30 __asm__("x30") = pc;
+
+    __asm__("hint #7" : "+r"(x30)); /* xpaclri; nothing where there are no signatures */
+    return x30;
+}
+#endif
+
 /* Addresses of the stack that was copied, as they stand in registers and frames, are those of the copy. */
 static inline uintptr_t relocated(const struct walk *w, uintptr_t value)
 {
@@ -302,6 +365,54 @@ static bool is_code(uintptr_t pc)
     return find_object(pc, true, &object) && segment_of(&object, pc, PF_X).limit != 0;
 }
 
+#if defined(__aarch64__)
+
+/* From an interrupted leaf without tables to its caller, or by the frame pointer.  Where the caller's sp is
+ * the frame pointer does not say. */
+static COLD bool step_by_guess(struct walk *w)
+{
+    const bool has_record = w->bp >= w->sp && w->bp % sizeof(uintptr_t) == 0 &&
+                            can_read(w, w->bp + sizeof(uintptr_t));
+    const uintptr_t saved = has_record ? stripped(word_at(w->bp + sizeof(uintptr_t))) : 0;
+
+    w->is_guessed = true;
+    if (w->is_exact && stripped(w->bx) != saved && is_code(stripped(w->bx))) {
+        w->pc = stripped(w->bx);
+        w->is_sp_low = true;
+        return true;
+    }
+    if (!has_record)
+        return false;
+    w->pc = saved;
+    w->sp = w->bp + 2 * sizeof(uintptr_t);
+    w->bp = relocated(w, word_at(w->bp));
+    w->is_sp_low = true;
+    return w->pc >> USER_BITS == 0;
+}
+
+static COLD bool step_out_of_handler(struct walk *w)
+{
+    const ucontext_t *context = (const void *)(w->sp + sizeof(siginfo_t));  // NOLINT
+
+    if (!can_read(w, (uintptr_t)&context->uc_mcontext.pc))
+        return false;
+    w->regs = context->uc_mcontext.regs;
+    w->pc = word_at((uintptr_t)&context->uc_mcontext.pc);
+    w->bp = relocated(w, word_at((uintptr_t)&w->regs[29]));
+    w->bx = word_at((uintptr_t)&w->regs[30]);
+    w->sp = relocated(w, word_at((uintptr_t)&context->uc_mcontext.sp));
+    w->is_sp_low = false;
+    return enter_stack(w, w->sp);
+}
+
+static COLD uintptr_t register_of(const struct walk *w, int reg)
+{
+    return w->regs && reg >= 0 && reg < 31 ? relocated(w, word_at((uintptr_t)&w->regs[reg]))
+                                           : 0;
+}
+
+#else
+
 /* From an interrupted leaf without tables to its caller, or by the frame pointer. */
 static COLD bool step_by_guess(struct walk *w)
 {
@@ -317,7 +428,7 @@ static COLD bool step_by_guess(struct walk *w)
     w->pc = word_at(w->bp + sizeof(uintptr_t));
     w->sp = w->bp + 2 * sizeof(uintptr_t);
     w->bp = relocated(w, word_at(w->bp));
-    return w->pc >> (ADDRESS_BITS - 1) == 0;
+    return w->pc >> USER_BITS == 0;
 }
 
 static COLD bool step_out_of_handler(struct walk *w)
@@ -345,6 +456,8 @@ static COLD uintptr_t register_of(const struct walk *w, int reg)
                ? relocated(w, word_at((uintptr_t)&w->regs[order[reg]]))
                : 0;
 }
+
+#endif
 
 /* The CFAs that are not register + offset; 0: cannot tell. */
 static COLD uintptr_t rare_cfa(struct walk *w, struct cfi_rule rule)
@@ -376,6 +489,17 @@ static COLD bool changes_stack(struct walk *w, uintptr_t cfa)
 static uintptr_t slot_address(uintptr_t base, int slot)
 {
     return base + (uintptr_t)(slot * (intptr_t)sizeof(uintptr_t));
+}
+
+/* What the slots of a rule are counted from; `bp` as it is before the step. */
+static inline uintptr_t slots_base(struct cfi_rule rule, uintptr_t cfa, uintptr_t bp)
+{
+#if defined(__aarch64__)
+    (void)bp;
+    return rule.flags & CFI_SAVED_AT_BP ? cfa - (uintptr_t)rule.cfa_offset : cfa;
+#else
+    return rule.flags & CFI_SAVED_AT_BP ? bp : cfa;
+#endif
 }
 
 /* ---- what decides a walk ---- */
@@ -411,7 +535,7 @@ static void memo_step(struct walk *w, struct cfi_rule rule)
 {
     if (rule.cfa == CFI_BP || (rule.flags & CFI_SAVED_AT_BP))
         memo_register(w, w->bp_at, w->bp, UNWIND_NEEDS_BP);
-    if (rule.cfa == CFI_BX)
+    if (rule.cfa == CFI_BX || (LINK_REGISTER && !(rule.flags & CFI_SAVED_BX)))
         memo_register(w, w->bx_at, w->bx, UNWIND_NEEDS_BX);
     if (rule.cfa != CFI_SP && rule.cfa != CFI_BP && rule.cfa != CFI_BX && rule.cfa != CFI_END)
         w->n_words = UNWIND_WORDS_MAX + 1;
@@ -426,6 +550,53 @@ static void restore(struct walk *w, uintptr_t at, uintptr_t *ret_reg)
 }
 
 /* is_copy is known where this is inlined: the walk of the thread's own stack has nothing to relocate. */
+#if defined(__aarch64__)
+
+/* After a guess: functions that keep a frame pointer have it where they saved the old one. */
+static COLD uintptr_t cfa_by_frame_pointer(struct walk *w, struct cfi_rule rule)
+{
+    const uintptr_t from_cfa =
+        w->bp - (uintptr_t)(rule.bp_offset * (intptr_t)sizeof(uintptr_t));
+
+    w->is_sp_low = false;
+    if (!(rule.flags & CFI_SAVED_BP))
+        return 0;
+    return from_cfa + (rule.flags & CFI_SAVED_AT_BP ? (uintptr_t)rule.cfa_offset : 0);
+}
+
+/* A leaf has no frame: its caller's sp is its own. */
+static inline __attribute__((always_inline)) bool step_to(struct walk *w, struct cfi_rule rule,
+                                                          uintptr_t cfa, bool is_copy)
+{
+    const bool is_leaf = w->is_exact && !(rule.flags & CFI_SAVED_BX);
+
+    if (unlikely(w->is_sp_low) && rule.cfa == CFI_SP)
+        cfa = cfa_by_frame_pointer(w, rule);
+    w->is_sp_low = false;
+    const uintptr_t base = slots_base(rule, cfa, w->bp);
+    const uintptr_t link_at = slot_address(base, rule.bx_offset);
+    if (unlikely(is_leaf ? cfa < w->sp
+                         : cfa <= w->sp || !can_read(w, cfa - sizeof(uintptr_t))) &&
+        !changes_stack(w, cfa))
+        return false;
+    if (unlikely(cfa % sizeof(uintptr_t) != 0 || (!is_leaf && !(rule.flags & CFI_SAVED_BX))))
+        return false;
+    if (!is_leaf) {
+        if (!can_read(w, link_at))
+            return false;
+        w->bx = word_at(link_at);
+    }
+    if (rule.flags & CFI_SAVED_BP)
+        restore(w, slot_address(base, rule.bp_offset), &w->bp);
+    if (is_copy)
+        w->bp = relocated(w, w->bp);
+    w->pc = stripped(w->bx);
+    w->sp = cfa;
+    return true;
+}
+
+#else
+
 static inline __attribute__((always_inline)) bool step_to(struct walk *w, struct cfi_rule rule,
                                                           uintptr_t cfa, bool is_copy)
 {
@@ -448,6 +619,8 @@ static inline __attribute__((always_inline)) bool step_to(struct walk *w, struct
     w->sp = cfa;
     return true;
 }
+
+#endif
 
 /* 6.5 ns in a deep recursion (tests/unit/unwind_test.c). */
 static inline __attribute__((always_inline)) bool step(struct walk *w, bool is_copy)
@@ -472,7 +645,6 @@ static COLD bool step_noting(struct walk *w)
 {
     const uintptr_t low = w->low, high = w->high;
     const struct cfi_rule rule = rule_at(w);
-    const bool at_bp = rule.flags & CFI_SAVED_AT_BP;
 
     memo_step(w, rule);
     const uintptr_t bp = w->bp;
@@ -481,8 +653,11 @@ static COLD bool step_noting(struct walk *w)
         w->n_words = UNWIND_WORDS_MAX + 1;
     if (!is_done)
         return false;
-    memo_word(w, w->sp - sizeof(uintptr_t), w->pc);
-    const uintptr_t base = at_bp ? bp : w->sp;
+    const uintptr_t base = slots_base(rule, w->sp, bp);
+    if (!LINK_REGISTER)
+        memo_word(w, w->sp - sizeof(uintptr_t), w->pc);
+    else if (rule.flags & CFI_SAVED_BX)
+        memo_word(w, slot_address(base, rule.bx_offset), w->bx);
     if (rule.flags & CFI_SAVED_BX)
         w->bx_at = slot_address(base, rule.bx_offset);
     if (rule.flags & CFI_SAVED_BP)
@@ -508,7 +683,7 @@ size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max)
         .bp = from.bp,
         .bx = from.bx,
         .is_exact = from.is_exact,
-        .regs = from.context ? from.context->uc_mcontext.gregs : NULL,
+        .regs = from.context ? REGISTERS_OF(from.context) : NULL,
         .epoch_bits = epoch_bits_of(modules_epoch()),
     };
 
@@ -666,6 +841,17 @@ COLD size_t unwind_walk_copy(struct unwind_frame from, const struct unwind_copy 
     return n;
 }
 
+static bool is_bare(struct cfi_rule rule)
+{
+#if defined(__aarch64__)
+    return rule.cfa == CFI_SP && rule.cfa_offset == 16 && rule.bp_offset == -2 &&
+           rule.bx_offset == -1 && rule.flags == (CFI_SAVED_BP | CFI_SAVED_BX);
+#else
+    return rule.cfa == CFI_SP && rule.cfa_offset > 0 &&
+           rule.cfa_offset <= 4 * (int)sizeof(uintptr_t) && !rule.flags;
+#endif
+}
+
 enum unwind_place unwind_place_of(uintptr_t pc)
 {
     struct dl_find_object object;
@@ -676,9 +862,7 @@ enum unwind_place unwind_place_of(uintptr_t pc)
     const struct cfi_rule rule = find_rule(&object, pc - 1);
     if (rule.cfa == CFI_GUESS)
         return UNWIND_GUESS;
-    return rule.cfa == CFI_SP && rule.cfa_offset > 0 &&
-                   rule.cfa_offset <= 4 * (int)sizeof(uintptr_t) && !rule.flags &&
-                   image_of(&object, &image) && !cfi_has_handler(&image, pc - 1)
+    return is_bare(rule) && image_of(&object, &image) && !cfi_has_handler(&image, pc - 1)
                ? UNWIND_BARE
                : UNWIND_OTHER;
 }

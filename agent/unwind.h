@@ -13,7 +13,7 @@
  * A stack that breaks a rule ends there.
  *
  * No lock, no malloc, no descriptor; libc is called for _dl_find_object only, which is lock-free.
- * About 1.5 KiB of stack.  Any thread, signal handlers too.  x86-64, glibc 2.35 and later. */
+ * About 1.5 KiB of stack.  Any thread, signal handlers too.  x86-64 and aarch64, glibc 2.35 and later. */
 #ifndef CPROF_AGENT_UNWIND_H
 #define CPROF_AGENT_UNWIND_H
 
@@ -24,7 +24,7 @@
 
 #include "base/atomic.h"
 
-/* Where a walk starts. */
+/* Where a walk starts.  On aarch64 `bp` is x29 and `bx` is x30, as in cfi.h. */
 struct unwind_frame {
     uintptr_t pc, sp, bp, bx;
     uintptr_t
@@ -84,20 +84,14 @@ size_t unwind_walk_copy(struct unwind_frame from, const struct unwind_copy *copy
 
 /* How a walk would go on from the return address `pc`. */
 enum unwind_place {
-    UNWIND_BARE, /* to what stands on top of the stack, with all registers as they are; nothing is caught there */
+    UNWIND_BARE, /* to what stands on top of the stack, with all registers as they are; nothing is caught there.
+                    aarch64: what stands there is x29 and the return address */
     UNWIND_GUESS, /* there are no tables: by the frame pointer */
     UNWIND_OTHER,
 };
 enum unwind_place unwind_place_of(uintptr_t pc);
 
-#if !defined(__x86_64__)
-
-static inline struct unwind_frame unwind_here(void)
-{
-    return (struct unwind_frame){.pc = 0};
-}
-
-#else
+#if defined(__x86_64__)
 
 /* The calling function, here. */
 static inline __attribute__((always_inline)) struct unwind_frame unwind_here(void)
@@ -130,6 +124,42 @@ static inline struct unwind_frame unwind_interrupted(const ucontext_t *context)
         .is_exact = true,
         .context = context,
     };
+}
+
+#elif defined(__aarch64__)
+
+static inline __attribute__((always_inline)) struct unwind_frame unwind_here(void)
+{
+    struct unwind_frame frame = {.is_exact = true};
+
+    __asm__ volatile("adr x16, 0f\n\t"
+                     "mov x17, sp\n\t"
+                     "stp x16, x17, [%4]\n\t"
+                     "stp x29, x30, [%4, #16]\n"
+                     "0:"
+                     : "=m"(frame.pc), "=m"(frame.sp), "=m"(frame.bp), "=m"(frame.bx)
+                     : "r"(&frame.pc)
+                     : "x16", "x17");
+    return frame;
+}
+
+static inline struct unwind_frame unwind_interrupted(const ucontext_t *context)
+{
+    return (struct unwind_frame){
+        .pc = context->uc_mcontext.pc,
+        .sp = context->uc_mcontext.sp,
+        .bp = context->uc_mcontext.regs[29],
+        .bx = context->uc_mcontext.regs[30],
+        .is_exact = true,
+        .context = context,
+    };
+}
+
+#else
+
+static inline struct unwind_frame unwind_here(void)
+{
+    return (struct unwind_frame){.pc = 0};
 }
 
 #endif

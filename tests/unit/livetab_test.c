@@ -136,11 +136,12 @@ TEST_ALONE(addresses_that_malloc_cannot_give_are_odd)
                                     7,
                                     0x1001,
                                     0x100c,
-                                    (uintptr_t)1 << 47,
-                                    ((uintptr_t)1 << 47) + 16,
+                                    (uintptr_t)1 << LIVETAB_ADDRESS_BITS,
+                                    ((uintptr_t)1 << LIVETAB_ADDRESS_BITS) + 16,
                                     UINTPTR_MAX,
                                     UINTPTR_MAX - 7};
-    static const uintptr_t even[] = {8, 16, ((uintptr_t)1 << 47) - 8, (uintptr_t)1 << 46};
+    static const uintptr_t even[] = {8, 16, ((uintptr_t)1 << LIVETAB_ADDRESS_BITS) - 8,
+                                     (uintptr_t)1 << (LIVETAB_ADDRESS_BITS - 1)};
     uint64_t value;
 
     set_up();
