@@ -366,7 +366,7 @@ void follow_init(const struct config *config)
     if (config->is_off || !*config->rules)
         return;
     if (!hooks_is_supported()) {
-        log_warn("rules: CPROF_RULES=%s: built for x86-64 only; no rule is followed",
+        log_warn("rules: CPROF_RULES=%s: built for another machine; no rule is followed",
                  config->rules);
         return;
     }

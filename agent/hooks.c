@@ -3,7 +3,7 @@
 
 #include "base/compiler.h"
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__aarch64__)
 
 #include <dlfcn.h>
 #include <elf.h>
@@ -20,7 +20,27 @@
 #include "base/arena.h"
 #include "base/sys.h"
 
-enum { PAGE_BYTES = 4096, ENTRY_BYTES = 16 };
+enum { PAGE_BYTES = 4096 };
+
+#if defined(__aarch64__)
+enum {
+    ENTRY_BYTES = 32,
+    OTHERS_AT = 64,
+    CALL_BYTES = 416,
+    R_JUMP_SLOT = R_AARCH64_JUMP_SLOT,
+    R_GLOB_DAT = R_AARCH64_GLOB_DAT,
+    R_WORD = R_AARCH64_ABS64,
+};
+#else
+enum {
+    ENTRY_BYTES = 16,
+    OTHERS_AT = 48,
+    CALL_BYTES = 400,
+    R_JUMP_SLOT = R_X86_64_JUMP_SLOT,
+    R_GLOB_DAT = R_X86_64_GLOB_DAT,
+    R_WORD = R_X86_64_64,
+};
+#endif
 
 extern const char hook_entries[], hook_entries_end[] HIDDEN;
 void hook_release(void) HIDDEN;
@@ -32,12 +52,13 @@ HIDDEN struct hook hooks_table[HOOKS_MAX] ALIGNED(64);
 _Static_assert(sizeof(struct hook) == 32 && offsetof(struct hook, handler) == 8 &&
                    offsetof(struct hook, flags) == 24,
                "hookcall.S");
-_Static_assert(offsetof(struct hook_call, rax) == 48 &&
-                   offsetof(struct hook_call, hook) == 64 &&
-                   offsetof(struct hook_call, result) == 80 &&
-                   offsetof(struct hook_call, vectors) == 96 &&
-                   offsetof(struct hook_call, n_taken) == 224 &&
-                   sizeof(struct hook_call) == 400,
+_Static_assert(offsetof(struct hook_call, others) == OTHERS_AT &&
+                   offsetof(struct hook_call, hook) == OTHERS_AT + 16 &&
+                   offsetof(struct hook_call, stack) == OTHERS_AT + 24 &&
+                   offsetof(struct hook_call, result) == OTHERS_AT + 32 &&
+                   offsetof(struct hook_call, vectors) == OTHERS_AT + 48 &&
+                   offsetof(struct hook_call, n_taken) == OTHERS_AT + 176 &&
+                   sizeof(struct hook_call) == CALL_BYTES,
                "hookcall.S");
 
 static struct hook_target *targets;
@@ -206,7 +227,7 @@ static bool is_last_slot_raw(const struct loaded *object)
 {
     for (size_t i = object->n_slots; i-- > 0;) {
         const ElfW(Rela) *slot = &object->slots[i];
-        if (ELF64_R_TYPE(slot->r_info) != R_X86_64_JUMP_SLOT)
+        if (ELF64_R_TYPE(slot->r_info) != R_JUMP_SLOT)
             continue;
         const uintptr_t value =
             load_acquire((_Atomic uintptr_t *)(object->bias + slot->r_offset));  // NOLINT
@@ -506,6 +527,19 @@ static bool is_executables_plt(const char *name, uintptr_t value)
     return symbol && executable.bias + executable.symbols[symbol].st_value == value;
 }
 
+/* Its arguments or results may lie in registers that an entry does not keep (SVE). */
+static bool has_other_registers(const ElfW(Sym) * symbol)
+{
+#if defined(__aarch64__)
+    enum { VARIANT_PCS = 0x80 };
+
+    return symbol->st_other & VARIANT_PCS;
+#else
+    (void)symbol;
+    return false;
+#endif
+}
+
 static void miss(struct hook_target *target, const char *why)
 {
     add_relaxed(&target->n_missed, 1);
@@ -526,11 +560,15 @@ static bool hook_slot(const struct loaded *object, const ElfW(Rela) * slot)
     uintptr_t value = *(const uintptr_t *)address;  // NOLINT
     if (!value || is_entry(value))
         return true;
-    if (ELF64_R_TYPE(slot->r_info) == R_X86_64_JUMP_SLOT && is_unbound(object, symbol, value)) {
+    if (ELF64_R_TYPE(slot->r_info) == R_JUMP_SLOT && is_unbound(object, symbol, value)) {
         value = look_up(object, symbol, &why);
         if (!value && !why)
             return false;
     } else if (is_executables_plt(name, value)) {
+        return true;
+    }
+    if (has_other_registers(&object->symbols[symbol])) {
+        miss(target, "it takes or returns vectors in a way of its own");
         return true;
     }
     struct hook *hook = value ? find_hook(target, value, holds(object, value)) : NULL;
@@ -548,9 +586,9 @@ static bool hook_slot(const struct loaded *object, const ElfW(Rela) * slot)
 static bool is_slot(const ElfW(Rela) * relocation)
 {
     switch (ELF64_R_TYPE(relocation->r_info)) {
-    case R_X86_64_JUMP_SLOT:
-    case R_X86_64_GLOB_DAT: return true;
-    case R_X86_64_64: return relocation->r_addend == 0 && relocation->r_offset % 8 == 0;
+    case R_JUMP_SLOT:
+    case R_GLOB_DAT: return true;
+    case R_WORD: return relocation->r_addend == 0 && relocation->r_offset % 8 == 0;
     default: return false;
     }
 }
@@ -696,6 +734,39 @@ bool hooks_is_known_return(uintptr_t pc)
     return false;
 }
 
+#if defined(__aarch64__)
+
+/* Frames of the program may return to what follows a call: bl, blr. */
+static bool may_follow_call(const uint32_t *at)
+{
+    return (at[-1] & 0xfc000000) == 0x94000000 || (at[-1] & 0xfffffc1f) == 0xd63f0000;
+}
+
+/* Best one where unwinders find their way by tables; else one in code without tables, which _init has. */
+static uintptr_t search_return(const struct module_range *range)
+{
+    enum { LOOKS = 4096 };
+    static const uint32_t code[] = {0xa8c17bfd, 0xd65f03c0}; /* ldp x29, x30, [sp], #16; ret */
+    const uint32_t *limit = (const uint32_t *)range->limit - 1;  // NOLINT
+    uintptr_t second = 0;
+    int looks = 0;
+
+    for (const uint32_t *at = (const uint32_t *)range->start + 1;  // NOLINT
+         at < limit && looks < LOOKS; at++) {
+        if (at[0] != code[0] || at[1] != code[1] || may_follow_call(at))
+            continue;
+        const enum unwind_place place = unwind_place_of((uintptr_t)at);
+        if (place == UNWIND_BARE)
+            return (uintptr_t)at;
+        if (place == UNWIND_GUESS && !second)
+            second = (uintptr_t)at;
+        looks++;
+    }
+    return second;
+}
+
+#else
+
 /* Frames of the program may return to what follows a call. */
 static bool may_follow_call(const uint8_t *at)
 {
@@ -703,7 +774,6 @@ static bool may_follow_call(const uint8_t *at)
            at[-7] == 0xff;
 }
 
-/* Best one where unwinders find their way by tables; else one in code without tables, which _init has. */
 static uintptr_t search_return(const struct module_range *range)
 {
     enum { RET = 0xc3, LOOKS = 4096 };
@@ -725,6 +795,8 @@ static uintptr_t search_return(const struct module_range *range)
     }
     return second;
 }
+
+#endif
 
 static uintptr_t search_module(const struct module *module, uintptr_t pc)
 {

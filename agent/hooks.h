@@ -16,7 +16,7 @@
  * An object that another thread's dlopen() has listed and not yet relocated is left to that thread's scan.
  *
  * hooks_scan() takes the loader's lock of dl_iterate_phdr(), under which alone the tables of this file change: the
- * constructor and the end of dlopen() call it.  Entries are found without a lock.  x86-64. */
+ * constructor and the end of dlopen() call it.  Entries are found without a lock.  x86-64 and aarch64. */
 #ifndef CPROF_AGENT_HOOKS_H
 #define CPROF_AGENT_HOOKS_H
 
@@ -31,7 +31,11 @@
 
 enum {
     HOOKS_MAX = 1024,
+#if defined(__aarch64__)
+    HOOK_REGISTERS = 8,
+#else
     HOOK_REGISTERS = 6,
+#endif
 };
 
 enum hook_flags {
@@ -73,11 +77,12 @@ enum { HOOK_TAKEN_MAX = RULES_PUT_BACK_MAX };
 /* A call in progress, in the frame of the entry.  hookcall.S knows the offsets. */
 struct hook_call {
     uint64_t registers[HOOK_REGISTERS]; /* integer arguments */
-    uint64_t rax, r10;                  /* number of vector registers; static chain */
+    uint64_t
+        others[2]; /* rax (number of vector registers), r10 (static chain); x8 (result), x18 */
     struct hook *hook;
     const uint64_t *stack;       /* the arguments there */
-    uint64_t result, result_two; /* rax and rdx, in hook_after() */
-    uint64_t vectors[8][2];      /* xmm0 to xmm7 */
+    uint64_t result, result_two; /* rax and rdx, x0 and x1; in hook_after() */
+    uint64_t vectors[8][2];      /* xmm0 to xmm7, q0 to q7 */
     uint64_t n_taken;            /* of hook_before(), for hook_after() */
     struct hook_taken taken[HOOK_TAKEN_MAX];
     uint64_t unused; /* a multiple of 16 */

@@ -28,7 +28,7 @@ struct objects;
 
 enum {
     RULES_NAME_MAX = 255,
-    RULES_ARG_MAX = 22, /* six in registers, sixteen words of the stack */
+    RULES_ARG_MAX = 22, /* six in registers (aarch64: eight), the others words of the stack */
     RULES_CONDITIONS_MAX = 4,
     RULES_FACTORS_MAX = 2,
     RULES_PUT_BACK_MAX = 4, /* releases of one function that look at ret */

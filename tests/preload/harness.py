@@ -34,6 +34,11 @@ PROGRAMS = ROOT / "tests" / "programs"
 BUILT = BUILD / "tests" / "programs"
 SECONDS = 60  # a program that takes longer hangs
 
+# Of another machine: `aarch64-linux-gnu-` makes the victims, `qemu-aarch64 -L ...` runs them (scripts/check-aarch64).
+CROSS = os.environ.get("CPROF_CROSS", "")
+EMULATOR = os.environ.get("CPROF_EMULATOR", "").split()
+MACHINE = CROSS.partition("-")[0] or os.uname().machine
+
 FileName = namedtuple("FileName", "exe pid number profile path")
 
 
@@ -71,9 +76,12 @@ def victim(name):
             return target
         finished = target.with_name(f".{target.name}.{os.getpid()}")
         if source.suffix == ".rs":
+            if CROSS:
+                raise unittest.SkipTest(f"no Rust for {MACHINE}")
             command = [tool("rustc"), "-O", "-g", "-o", finished, source]
         else:
-            command = ["g++" if source.suffix == ".cc" else "cc", "-O2", "-g", "-Wall", "-Wno-use-after-free",
+            compiler = "g++" if source.suffix == ".cc" else "gcc" if CROSS else "cc"
+            command = [CROSS + compiler, "-O2", "-g", "-Wall", "-Wno-use-after-free",
                        "-fno-optimize-sibling-calls",
                        "-pthread", f"-I{PROGRAMS}", "-o", finished, source]
             command += ["-std=gnu11", "-D_GNU_SOURCE"] if source.suffix == ".c" else ["-std=c++17"]
@@ -195,12 +203,23 @@ class Run:
         return checked
 
 
+def _emulated(command, env):
+    """What runs it: itself, or the emulator, which gives the loader's variables to the program only."""
+    if not EMULATOR:
+        return command, env
+    if not Path(command[0]).resolve().is_relative_to(BUILD):
+        raise unittest.SkipTest(f"{command[0]} is not a program of {MACHINE}")
+    loaders = [f"{key}={value}" for key, value in env.items() if key.startswith("LD_")]
+    env = {key: value for key, value in env.items() if not key.startswith("LD_")}
+    return [*EMULATOR, *(word for setting in loaders for word in ("-E", setting)), *command], env
+
+
 class Process:
     """A running program with a time limit and captured output."""
 
     def __init__(self, command, env, cwd=None, stdin=b"", preexec=None, seconds=SECONDS, directory=None,
                  pass_fds=(), capture=True):
-        self.command = [str(part) for part in command]
+        self.command, env = _emulated([str(part) for part in command], env)
         self.seconds = seconds
         self.deadline = time.monotonic() + seconds
         self.run = Run(self.command, directory or cwd or "/nonexistent")

@@ -41,7 +41,7 @@ def in_file():
     return {name: data[at + int(offset, 16) - int(address, 16):][:BYTES] for name, at in symbols().items()}
 
 
-@unittest.skipUnless(os.uname().machine == "x86_64", "only on x86-64 is text bypassed")
+@unittest.skipUnless(harness.MACHINE == "x86_64", "only on x86-64 is text bypassed")
 class Bypass(PreloadTest):
     def test_while_off_every_wrapper_begins_with_a_short_jump_and_start_takes_it_away(self):
         whole = in_file()

@@ -122,7 +122,7 @@ class Conservation(Contention):
             self.assert_close(mutex.count(function, "delay"), 20 * 10**6, 0.25, function)
 
     def test_of_a_wait_during_which_a_handler_waits_at_each_instruction(self):
-        if os.uname().machine != "x86_64":
+        if harness.MACHINE != "x86_64":
             self.skipTest("only x86-64 has a trap flag that a program can set")
         run, mutex, block = self.both("", program="handler_at_each_step")
         self.assertEqual(run.text(), "1\n")
@@ -258,7 +258,7 @@ class InProgress(Contention):
 
 class OldCondition(Contention):
     def test_of_the_version_before_2_3_2_goes_to_libc_and_the_new_one_is_counted(self):
-        if os.uname().machine != "x86_64":
+        if harness.MACHINE != "x86_64":
             self.skipTest("only x86-64 has the old version")
         expected = bare("old_condition")
         run = preload("old_condition", **EXACT)

@@ -30,13 +30,14 @@ NAMED static void passes_arguments(void)
                                      8.0, 9L, 10.0, 11L, 12.0, 13L, 14.0, 15L, 16.0, 17L,
                                      18.0));
     print((long double)opens_on_stack(big, 1004));
-    print((long double)opens_by_stack_argument(1, 2, 3, 4, 5, 6, 7, 1005));
+    print((long double)opens_by_stack_argument(1, 2, 3, 4, 5, 6, 7, 8, 9, 1005));
 }
 
 NAMED static void takes_results(void)
 {
     const two_longs longs = opens_two_longs(2001);
     const two_doubles doubles = opens_two_doubles(2002);
+    const four_doubles four = opens_four_doubles(2010);
     const long_double_mix mix = opens_mix(2003);
     const large large = opens_large(2004);
     const _Complex long double complex = opens_complex(2006);
@@ -44,6 +45,7 @@ NAMED static void takes_results(void)
 
     printf("%ld %ld\n", longs.a, longs.b);
     print(doubles.a), print(doubles.b);
+    print(four.a), print(four.b), print(four.c), print(four.d);
     printf("%ld ", mix.a), print(mix.b);
     for (long word : large.words)
         printf("%ld ", word);

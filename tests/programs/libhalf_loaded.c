@@ -10,16 +10,26 @@ static int one(void)
     return 1;
 }
 
-static int (*resolve(void))(void)
+/* No function of a library can be called yet. */
+static void yield(void)
 {
+#if defined(__aarch64__)
+    register long number __asm__("x8") = SYS_sched_yield;
+    register long result __asm__("x0");
+
+    __asm__ volatile("svc 0" : "=r"(result) : "r"(number) : "memory");
+#else
     long result;
 
+    __asm__ volatile("syscall" : "=a"(result) : "0"(SYS_sched_yield) : "rcx", "r11", "memory");
+#endif
+}
+
+static int (*resolve(void))(void)
+{
     STEPS->is_resolving = 1;
     while (!STEPS->is_looked_through)
-        __asm__ volatile("syscall"
-                         : "=a"(result)
-                         : "0"(SYS_sched_yield)
-                         : "rcx", "r11", "memory");
+        yield();
     return one;
 }
 

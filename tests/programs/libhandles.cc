@@ -88,6 +88,13 @@ extern "C" two_doubles opens_two_doubles(long key)
     return {static_cast<double>(key) / 3, static_cast<double>(-key)};
 }
 
+extern "C" four_doubles opens_four_doubles(long key)
+{
+    const double number = static_cast<double>(key);
+
+    return {number / 3, -number, number * 7, number / 11};
+}
+
 extern "C" long_double_mix opens_mix(long key)
 {
     return {key * 5, static_cast<double>(key) / 7};
@@ -132,9 +139,10 @@ extern "C" int opens_and_keeps_errno(long key)
     return -1;
 }
 
-extern "C" int opens_by_stack_argument(int a, int b, int c, int d, int e, int f, int g, long key)
+extern "C" int opens_by_stack_argument(int a, int b, int c, int d, int e, int f, int g, int h,
+                                       int i, long key)
 {
-    return a + b + c + d + e + f + g + static_cast<int>(key);
+    return a + b + c + d + e + f + g + h + i + static_cast<int>(key);
 }
 
 extern "C" int opens_for_nobody(long key)

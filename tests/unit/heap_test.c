@@ -1,4 +1,5 @@
 #include "agent/heap.h"
+#include "agent/livetab.h"
 
 #include <errno.h>
 
@@ -312,7 +313,8 @@ TEST_ALONE(an_address_given_out_again_ends_the_life_of_the_object_before)
 
 TEST_ALONE(an_odd_address_counts_as_allocated_and_not_as_in_use)
 {
-    static const uintptr_t odd[] = {0x1001, 0x100c, ((uintptr_t)1 << 47) + 16};
+    static const uintptr_t odd[] = {0x1001, 0x100c,
+                                    ((uintptr_t)1 << LIVETAB_ADDRESS_BITS) + 16};
 
     set_up(1);
     for (size_t i = 0; i < COUNT_OF(odd); i++) {

@@ -41,8 +41,6 @@ TEST(only_what_can_be_read_is_read)
     CHECK(!hooks_can_read((uintptr_t)1 << 60, 8));
 }
 
-#if defined(__x86_64__)
-
 TEST(stack_arguments_are_copied_up_to_the_end_of_the_stack)
 {
     const char *end = map_with_end() + (ptrdiff_t)2 * PAGE_BYTES;
@@ -62,6 +60,13 @@ TEST(stack_arguments_are_copied_up_to_the_end_of_the_stack)
               "into the next page");
 }
 
+#if defined(__aarch64__)
+static const uint32_t return_code[] = {0xa8c17bfd,
+                                       0xd65f03c0}; /* ldp x29, x30, [sp], #16; ret */
+#else
+static const uint8_t return_code[] = {0xc3};
+#endif
+
 TEST(a_return_is_found_in_the_object_of_the_caller_and_known_as_none_of_the_program)
 {
     const void *const callers[] = {(const void *)(uintptr_t)set_up,
@@ -70,13 +75,11 @@ TEST(a_return_is_found_in_the_object_of_the_caller_and_known_as_none_of_the_prog
     set_up();
     for (size_t i = 0; i < COUNT_OF(callers); i++) {
         const uintptr_t at = hooks_find_return((uintptr_t)callers[i]);
-        CHECK_INT(*(const uint8_t *)at, 0xc3, "ret");                 // NOLINT
-        CHECK(modules_is_same_object((const void *)at, callers[i]));  // NOLINT
+        CHECK(memcmp((const void *)at, return_code, sizeof return_code) == 0);  // NOLINT
+        CHECK(modules_is_same_object((const void *)at, callers[i]));            // NOLINT
         CHECK(hooks_is_return(at) && !hooks_is_return(at + 1));
         CHECK_HEX(hooks_find_return((uintptr_t)callers[i] + 1), at, "the second time");
         CHECK_INT(unwind_place_of(at), UNWIND_BARE, "how a walk passes it");
     }
     CHECK_HEX(hooks_find_return((uintptr_t)&callers), 0, "no object");
 }
-
-#endif
