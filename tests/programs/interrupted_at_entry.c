@@ -3,20 +3,26 @@
 
 #include "victim.h"
 
+#if defined(__aarch64__)
+#define ILLEGAL "    udf #0\n"
+#else
+#define ILLEGAL "    ud2\n"
+#endif
+
 void fails_at_its_first_byte(void);
 __asm__(".text\n"
         ".p2align 4\n"
-        ".type lies_right_before, @function\n"
+        ".type lies_right_before, %function\n"
         "lies_right_before:\n"
         ".cfi_startproc\n"
         "    ret\n"
         ".cfi_endproc\n"
         ".size lies_right_before, . - lies_right_before\n"
         ".globl fails_at_its_first_byte\n"
-        ".type fails_at_its_first_byte, @function\n"
+        ".type fails_at_its_first_byte, %function\n"
         "fails_at_its_first_byte:\n"
         ".cfi_startproc\n"
-        "    ud2\n"
+        ILLEGAL
         ".cfi_endproc\n"
         ".size fails_at_its_first_byte, . - fails_at_its_first_byte\n");
 

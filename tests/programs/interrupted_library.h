@@ -20,8 +20,7 @@ NAMED void *on_altstack(void)
 
 static void on_alarm(int signo, siginfo_t *info, void *context)
 {
-    const ucontext_t *interrupted = context;
-    uintptr_t pc = (uintptr_t)interrupted->uc_mcontext.gregs[REG_RIP];
+    const uintptr_t pc = interrupted_pc(context);
     (void)signo;
     (void)info;
     if (pc - code_low >= code_high - code_low)

@@ -17,6 +17,7 @@
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #ifdef __clang__
@@ -33,6 +34,17 @@ static inline size_t opaque(size_t n)
 {
     __asm__ volatile("" : "+r"(n));
     return n;
+}
+
+/* Where a signal handler interrupted the program. */
+static inline uintptr_t interrupted_pc(const void *context)
+{
+    const ucontext_t *interrupted = (const ucontext_t *)context;
+#if defined(__aarch64__)
+    return (uintptr_t)interrupted->uc_mcontext.pc;
+#else
+    return (uintptr_t)interrupted->uc_mcontext.gregs[REG_RIP];
+#endif
 }
 
 static inline void check(bool holds, const char *what)
