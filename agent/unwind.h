@@ -130,7 +130,8 @@ static inline struct unwind_frame unwind_interrupted(const ucontext_t *context)
 
 static inline __attribute__((always_inline)) struct unwind_frame unwind_here(void)
 {
-    struct unwind_frame frame = {.is_exact = true};
+    struct unwind_frame frame = {.caller = (uintptr_t)__builtin_return_address(0),
+                                 .is_exact = true};
 
     __asm__ volatile("adr x16, 0f\n\t"
                      "mov x17, sp\n\t"

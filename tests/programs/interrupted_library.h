@@ -4,7 +4,6 @@
 #define INTERRUPTED_LIBRARY_H
 
 #include <link.h>
-#include <ucontext.h>
 
 #include "victim.h"
 
