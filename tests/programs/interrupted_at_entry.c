@@ -21,9 +21,7 @@ __asm__(".text\n"
         ".globl fails_at_its_first_byte\n"
         ".type fails_at_its_first_byte, %function\n"
         "fails_at_its_first_byte:\n"
-        ".cfi_startproc\n"
-        ILLEGAL
-        ".cfi_endproc\n"
+        ".cfi_startproc\n" ILLEGAL ".cfi_endproc\n"
         ".size fails_at_its_first_byte, . - fails_at_its_first_byte\n");
 
 static sigjmp_buf back;
