@@ -206,6 +206,12 @@ static void record_early(struct contention *wait, struct weight weight)
 
 /* ---- waits in progress ---- */
 
+static void add_wakeup(struct thread *thread, int64_t ns)
+{
+    if (ns)
+        store_relaxed(&thread->waits.wakeup_ns, load_relaxed(&thread->waits.wakeup_ns) + ns);
+}
+
 /* A handler that waits may come in between any two steps, or not come back: a wait that nobody sees any more is
  * left alone the second time. */
 static void forget(struct thread *thread, struct wait *wait, int64_t now,
@@ -222,9 +228,7 @@ static void forget(struct thread *thread, struct wait *wait, int64_t now,
         store_relaxed(&contention_rwlock_bits, ~0u);
     if (lock)
         holders_leave(lock, wait->term_ns, now, result != CONTENTION_GAVE_UP, &nobodys_ns);
-    if (nobodys_ns)
-        store_relaxed(&thread->waits.wakeup_ns,
-                      load_relaxed(&thread->waits.wakeup_ns) + nobodys_ns);
+    add_wakeup(thread, nobodys_ns);
     store_release(&wait->seq, seq + seq % 2); /* pairs with read_wait */
 }
 
@@ -268,9 +272,7 @@ static void follow(struct contention *wait, struct wait *shown, const volatile v
         thread_count_drop(SOURCE_MUTEX, DROP_BUCKET);
     else
         shown->lock = lock;
-    if (nobodys_ns)
-        store_relaxed(&wait->thread->waits.wakeup_ns,
-                      load_relaxed(&wait->thread->waits.wakeup_ns) + nobodys_ns);
+    add_wakeup(wait->thread, nobodys_ns);
 }
 
 static void show(const struct contention *wait, struct wait *shown,
@@ -516,11 +518,6 @@ uint64_t contention_mutex_rate(void)
 }
 
 /* ---- the profiles ---- */
-
-uint64_t mutex_period(void)
-{
-    return 1;
-}
 
 static void sum_shard(struct shard *shard, void *arg)
 {

@@ -140,11 +140,11 @@ bool contention_was_on(int source);
 
 /* ---- the profiles (profiles.def) ---- */
 
-uint64_t mutex_period(void);
+#define mutex_period NULL
 void mutex_read(struct record *record, int64_t *ret_values);
 void mutex_comment(void (*add)(void *arg, const char *line), void *arg);
 void mutex_current(const struct profile_current *current);
-#define block_period mutex_period
+#define block_period NULL
 #define block_read   mutex_read
 void block_comment(void (*add)(void *arg, const char *line), void *arg);
 void block_current(const struct profile_current *current);

@@ -50,32 +50,26 @@ static inline int mutex_kind(const pthread_mutex_t *mutex)
  * Asking for the line as one that will be written (prefetchw) was tried: no gain under contention. */
 
 #if defined(__x86_64__)
-#define LOCKWORDS_PEEK(is_so, condition, compare, word) \
-    __asm__ volatile(compare : "=@cc" condition(is_so) : "m"(word))
+#define LOCKWORDS_PEEK(flags, instruction, word, operand, otherwise) \
+    ({ \
+        bool is_so; \
+        __asm__ volatile(instruction " %2, %1" \
+                         : "=@cc" flags(is_so) \
+                         : "m"(word), "ri"(operand)); \
+        is_so; \
+    })
+#else
+#define LOCKWORDS_PEEK(flags, instruction, word, operand, otherwise) (otherwise)
 #endif
 
 /* Surely free; no one waits.  Kinds with other words come out false. */
 static inline bool mutex_seems_free(const pthread_mutex_t *mutex)
 {
-#if defined(__x86_64__)
-    bool is_free;
-
-    LOCKWORDS_PEEK(is_free, "e", "cmpl $0, %1", mutex->__data.__lock);
-    return is_free;
-#else
-    return mutex_word(mutex) == 0;
-#endif
+    return LOCKWORDS_PEEK("e", "cmpl", mutex->__data.__lock, 0, mutex_word(mutex) == 0);
 }
 static inline bool mutex_seems_unawaited(const pthread_mutex_t *mutex)
 {
-#if defined(__x86_64__)
-    bool is_unawaited;
-
-    LOCKWORDS_PEEK(is_unawaited, "be", "cmpl $1, %1", mutex->__data.__lock);
-    return is_unawaited;
-#else
-    return mutex_word(mutex) <= 1;
-#endif
+    return LOCKWORDS_PEEK("be", "cmpl", mutex->__data.__lock, 1, mutex_word(mutex) <= 1);
 }
 
 /* The exact look. */
@@ -119,16 +113,8 @@ static inline unsigned rwlock_word(const pthread_rwlock_t *rwlock)
 /* Any of the bits is set. */
 static inline bool rwlock_has(const pthread_rwlock_t *rwlock, unsigned bits)
 {
-#if defined(__x86_64__)
-    bool has_none;
-
-    __asm__ volatile("testl %2, %1"
-                     : "=@cce"(has_none)
-                     : "m"(rwlock->__data.__readers), "ri"(bits));
-    return !has_none;
-#else
-    return rwlock_word(rwlock) & bits;
-#endif
+    return !LOCKWORDS_PEEK("e", "testl", rwlock->__data.__readers, bits,
+                           !(rwlock_word(rwlock) & bits));
 }
 static inline bool rwlock_has_writer(const pthread_rwlock_t *rwlock)
 {

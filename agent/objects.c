@@ -74,11 +74,6 @@ static bool publish(struct objects *objects)
 
 /* ---- making one ---- */
 
-static uint64_t objects_period(void)
-{
-    return 1;
-}
-
 /* Tools split profile names at a -, so types have none. */
 static char *add_type_name(char *at, const char *name, const char *suffix)
 {
@@ -104,7 +99,6 @@ static struct objects *make(const char *name, bool has_bytes)
         .types = objects->types,
         .n_types = has_bytes ? N_TYPES : 1,
         .period_type = objects->types[0],
-        .period = objects_period,
         .tag = TAG_NONE,
         .objects = objects,
         .source = record_new_source(),

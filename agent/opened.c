@@ -257,22 +257,11 @@ void blob_current(const struct profile_current *current)
 
 /* ---- what the profiles share ---- */
 
-uint64_t connection_period(void)
-{
-    return 1;
-}
-
 /* No record counts; see connection_current() and the others. */
 void connection_read(struct record *record, int64_t *ret_values)
 {
     (void)record;
     ret_values[0] = 0;
-}
-
-void connection_comment(void (*add)(void *arg, const char *line), void *arg)
-{
-    (void)add;
-    (void)arg;
 }
 
 /* ---- control ---- */

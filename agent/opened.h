@@ -21,21 +21,21 @@ void opened_set(uint32_t kinds);
 
 /* ---- the profiles (profiles.def) ---- */
 
-uint64_t connection_period(void);
+#define connection_period NULL
 void connection_read(struct record *record, int64_t *ret_values);
-void connection_comment(void (*add)(void *arg, const char *line), void *arg);
+#define connection_comment NULL
 void connection_current(const struct profile_current *current);
 size_t connection_current_max(void);
 
-#define blob_period  connection_period
+#define blob_period  NULL
 #define blob_read    connection_read
-#define blob_comment connection_comment
+#define blob_comment NULL
 void blob_current(const struct profile_current *current);
 size_t blob_current_max(void);
 
-#define fd_period  connection_period
+#define fd_period  NULL
 #define fd_read    connection_read
-#define fd_comment connection_comment
+#define fd_comment NULL
 void fd_current(const struct profile_current *current);
 size_t fd_current_max(void);
 const char *fd_tag_text(uint64_t tag);

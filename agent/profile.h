@@ -93,7 +93,7 @@ struct profile {
     size_t n_types;
     const char *default_type; /* or NULL */
     struct pprof_type period_type;
-    uint64_t (*period)(void);
+    uint64_t (*period)(void); /* NULL: 1 */
     /* Fills values[n_types] of one record; NULL where `objects` has them. */
     void (*read)(struct record *record, int64_t *ret_values);
     enum profile_tag tag;
@@ -102,7 +102,7 @@ struct profile {
     /* Adds what is true at the moment, or NULL: nothing is. */
     void (*current)(const struct profile_current *current);
     size_t (*current_max)(void); /* how many samples that is at the most, about */
-    /* Adds the source's own comment lines, through add(arg, line). */
+    /* Adds the source's own comment lines, through add(arg, line); NULL: it has none. */
     void (*comment)(void (*add)(void *arg, const char *line), void *arg);
     struct objects
         *objects; /* made at run time: values and comments are asked there; NULL: built in */

@@ -676,7 +676,7 @@ static int add_comments(struct job *job)
     add_start_comment(job);
     if (job->profile->objects)
         objects_comment(job->profile->objects, add_comment, job);
-    else
+    else if (job->profile->comment)
         job->profile->comment(add_comment, job);
     if (job->options->min_age_s)
         add_commentf(job, "in use: only what is older than %lu s", job->options->min_age_s);
@@ -731,7 +731,7 @@ static int fill(struct job *job)
         .types = profile->types,
         .n_types = profile->n_types,
         .period_type = profile->period_type,
-        .period = (int64_t)profile->period(),
+        .period = profile->period ? (int64_t)profile->period() : 1,
         .default_type = profile->default_type,
         .time_ns = (int64_t)clock_wall_ns(),
         .mono_ns = (int64_t)clock_mono_ns(),

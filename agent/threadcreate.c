@@ -48,11 +48,6 @@ void threadcreate_set_on(bool on)
 
 /* ---- the profile ---- */
 
-uint64_t threadcreate_period(void)
-{
-    return 1;
-}
-
 static void sum_shard(struct shard *shard, void *arg)
 {
     *(int64_t *)arg += (int64_t)load_relaxed(&shard->values[0]);
@@ -62,10 +57,4 @@ void threadcreate_read(struct record *record, int64_t *ret_values)
 {
     ret_values[0] = 0;
     record_each_shard(record, sum_shard, ret_values);
-}
-
-void threadcreate_comment(void (*add)(void *arg, const char *line), void *arg)
-{
-    (void)add;
-    (void)arg;
 }

@@ -4,6 +4,8 @@
  * all kinds of mutexes keep their semantics.  A lock that is held by another thread is measured around the
  * real call; an unlock for which others wait asks what its holder owes, unlocks, and only then takes
  * its stack.  After the unlock the mutex may be gone: it is not touched again. */
+#include "interpose/mutex.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <threads.h>
@@ -103,8 +105,7 @@ static bool is_release(const pthread_mutex_t *mutex)
            (mutex_is_owned_by(mutex, contention_tid()) && !mutex_is_nested(mutex));
 }
 
-int64_t mutex_charge(const pthread_mutex_t *mutex);
-HIDDEN int64_t mutex_charge(const pthread_mutex_t *mutex)
+int64_t mutex_charge(const pthread_mutex_t *mutex)
 {
     return contention_is_awaited(mutex) && is_release(mutex) ? contention_charge(mutex) : 0;
 }

@@ -13,8 +13,7 @@
 #include "agent/contention.h"
 #include "base/compiler.h"
 #include "base/real.h"
-
-int64_t mutex_charge(const pthread_mutex_t *mutex); /* mutex.c */
+#include "interpose/mutex.h"
 
 static enum contention_result result_of(int err)
 {
