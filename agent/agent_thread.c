@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "agent/clone.h"
 #include "agent/process.h"
 #include "agent/thread.h"
 #include "base/arena.h"
@@ -100,63 +101,10 @@ static uint64_t
     finish_by_ns; /* the thread's: it is to stop, but works may finish until then; 0: not now */
 static int own_pipe; /* then: the end it reads; -1: it wakes every 100 ms */
 
-/* The new thread calls thread_main() at the top of its stack and exits.  Its tid, or -errno. */
+/* Its tid, or -errno. */
 static long start_clone(const char *tls) NEEDS(start_lock)
 {
-    char *stack = memory.base + STACK_BYTES;
-
-    const long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
-                       CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID |
-                       CLONE_CHILD_CLEARTID;
-#if defined(__x86_64__)
-    long ret;
-    register long r10 __asm__("r10") = (long)&tid;
-    register long r8 __asm__("r8") = (long)tls;
-    register long r9 __asm__("r9") = (long)thread_main;
-
-    __asm__ volatile("syscall\n"
-                     "    test %%rax, %%rax\n"
-                     "    jnz 1f\n"
-                     "    .cfi_remember_state\n"
-                     "    .cfi_undefined %%rip\n"
-                     "    xor %%ebp, %%ebp\n"
-                     "    call *%%r9\n"
-                     "    xor %%edi, %%edi\n"
-                     "    mov %[exit], %%eax\n"
-                     "    syscall\n"
-                     "    .cfi_restore_state\n"
-                     "1:\n"
-                     : "=a"(ret)
-                     : "a"(SYS_clone), "D"(flags), "S"(stack), "d"(&tid), "r"(r10), "r"(r8),
-                       "r"(r9), [exit] "i"(SYS_exit)
-                     : "rcx", "r11", "memory");
-    return ret;
-#elif defined(__aarch64__)
-    register long x8 __asm__("x8") = SYS_clone;
-    register long x0 __asm__("x0") = flags;
-    register long x1 __asm__("x1") = (long)stack;
-    register long x2 __asm__("x2") = (long)&tid;
-    register long x3 __asm__("x3") = (long)tls;
-    register long x4 __asm__("x4") = (long)&tid;
-    register long x9 __asm__("x9") = (long)thread_main;
-
-    __asm__ volatile("svc 0\n"
-                     "    cbnz x0, 1f\n"
-                     "    .cfi_remember_state\n"
-                     "    .cfi_undefined x30\n"
-                     "    mov x29, xzr\n"
-                     "    blr x9\n"
-                     "    mov x0, xzr\n"
-                     "    mov x8, %[exit]\n"
-                     "    svc 0\n"
-                     "    .cfi_restore_state\n"
-                     "1:\n"
-                     : "+r"(x0)
-                     : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4),
-                       "r"(x9), [exit] "i"(SYS_exit)
-                     : "memory");
-    return x0;
-#endif
+    return clone_start(CLONE_SETTLS, memory.base + STACK_BYTES, &tid, tls, thread_main);
 }
 
 /* ---- waking it ---- */
@@ -522,18 +470,6 @@ bool agent_thread_call(struct agent_work *work)
     return wake();
 }
 
-/* The kernel clears `tid` before the thread is off the process's list, which unshare() looks at. */
-static void wait_until_gone(int old_tid)
-{
-    enum { TRIES = 5000, STEP_NS = 1000000 };
-    const int pid = process_pid();
-
-    for (int i = 0; i < TRIES && load_acquire(&tid) == old_tid; i++)
-        sys_futex_wait_shared_ns(&tid, (uint32_t)old_tid, STEP_NS);
-    for (int i = 0; i < TRIES && sys_tgkill(pid, old_tid, 0) == 0; i++)
-        sys_nanosleep_ns(load_relaxed(&tid) ? 0 : STEP_NS / 20);
-}
-
 /* A start under way in another thread; in this one a signal interrupted it, so not for long. */
 static void wait_for_starter(void)
 {
@@ -566,13 +502,14 @@ static void stop(bool gently)
     forget_parents();
     add_relaxed(&n_holds, 1);
     wait_for_starter();
+    enum { WAIT_MS = 5000 };
     const int old_tid = load_acquire(&tid);
     if (!old_tid)
         return;
     store_relaxed(&is_gentle, gently);
     store_release(&is_stopping, true); /* pairs with must_stop */
     wake();
-    wait_until_gone(old_tid);
+    clone_wait(&tid, old_tid, WAIT_MS);
 }
 
 void agent_thread_end(void)

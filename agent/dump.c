@@ -7,6 +7,7 @@
 #include <sys/auxv.h>
 #include <sys/utsname.h>
 
+#include "agent/apart.h"
 #include "agent/contention.h"
 #include "agent/keep.h"
 #include "agent/objects.h"
@@ -264,7 +265,7 @@ static int keep_off_standard(int fd)
 {
     enum { FIRST_FREE = 3 };
 
-    if (fd < 0 || fd >= FIRST_FREE)
+    if (fd < 0 || fd >= FIRST_FREE || apart_is_here())
         return fd;
     const int higher = sys_fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FREE);
     sys_close(fd);

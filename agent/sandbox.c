@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "agent/agent.h"
+#include "agent/apart.h"
 #include "agent/process.h"
 #include "base/compiler.h"
 #include "base/log.h"
@@ -31,6 +32,9 @@ static const struct {
     CALLS(CALL)
 #undef CALL
 };
+
+/* What only apart.c needs; the last ones are close_range, pidfd_open and pidfd_getfd. */
+static const int apart_calls[] = {SYS_prlimit64, SYS_clone, SYS_exit, 436, 434, 438};
 
 #if defined(__x86_64__)
 enum { THIS_ARCH = (int)AUDIT_ARCH_X86_64 };
@@ -135,6 +139,11 @@ static bool is_allowed(uint32_t answer)
     return action == SECCOMP_RET_ALLOW || action == SECCOMP_RET_LOG;
 }
 
+static uint32_t answer_for(const struct sock_fprog *filter, int number)
+{
+    return run(filter, &(struct seccomp_data){.nr = number, .arch = (uint32_t)THIS_ARCH});
+}
+
 /* Without these two nothing of the agent works. */
 static bool is_needed(int number)
 {
@@ -145,12 +154,19 @@ static bool is_needed(int number)
 static const char *find_forbidden(const struct sock_fprog *filter)
 {
     for (size_t i = 0; i < COUNT_OF(calls); i++) {
-        const struct seccomp_data data = {.nr = calls[i].number, .arch = (uint32_t)THIS_ARCH};
-        const uint32_t answer = run(filter, &data);
+        const uint32_t answer = answer_for(filter, calls[i].number);
         if (is_deadly(answer) || (is_needed(calls[i].number) && !is_allowed(answer)))
             return calls[i].name;
     }
     return NULL;
+}
+
+static const char *look_at(const struct sock_fprog *filter)
+{
+    for (size_t i = 0; i < COUNT_OF(apart_calls); i++)
+        if (is_deadly(answer_for(filter, apart_calls[i])))
+            apart_forbid();
+    return find_forbidden(filter);
 }
 
 void sandbox_enter(const struct sock_fprog *filter)
@@ -164,7 +180,7 @@ void sandbox_enter(const struct sock_fprog *filter)
         forbidden = "openat";
     else if (sys_is_readable(filter, sizeof *filter) &&
              sys_is_readable(filter->filter, filter->len * sizeof *filter->filter))
-        forbidden = find_forbidden(filter);
+        forbidden = look_at(filter);
     if (forbidden) {
         log_warn("seccomp: %s: the program forbids itself this call; cprof is off from here on",
                  forbidden);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/agent_thread.h"
+#include "agent/apart.h"
 #include "agent/dump.h"
 #include "agent/follow.h"
 #include "agent/process.h"
@@ -40,9 +41,11 @@ static bool call_on_own_stack(void (*job)(void *arg), void *arg) NEEDS(snapshot_
 {
     if (!snapshot_stack)
         snapshot_stack = arena_map_job(SNAPSHOT_STACK_BYTES);
-    if (snapshot_stack)
+    if (!snapshot_stack)
+        return false;
+    if (!apart_is_wanted() || !apart_call(snapshot_stack, SNAPSHOT_STACK_BYTES, job, arg))
         stack_call_on(snapshot_stack, SNAPSHOT_STACK_BYTES, job, arg);
-    return snapshot_stack != NULL;
+    return true;
 }
 
 static int write_files(uint32_t reasons)

@@ -252,6 +252,14 @@ static inline int sys_close_range(unsigned first, unsigned last)
 {
     return (int)SYS_CALL(436 /* SYS_close_range */, first, last, 0);
 }
+/* Numbers from here on are not given out; or -errno. */
+static inline int64_t sys_descriptor_limit(void)
+{
+    uint64_t limits[2]; /* now, and as far as it could be raised */
+    const long err = SYS_CALL(SYS_prlimit64, 0, 7 /* RLIMIT_NOFILE */, NULL, limits);
+
+    return err < 0 ? err : limits[0] < INT32_MAX ? (int64_t)limits[0] : INT32_MAX;
+}
 /* A copy of descriptor `fd` of the process, which the calling thread does not share.  Linux 5.6. */
 static inline int sys_copy_of_process_fd(int fd)
 {

@@ -186,6 +186,30 @@ class Ways(harness.PreloadTest):
         for name in ("connection", "heap"):
             self.assertEqual([file for file in run.files() if file.profile == name], [])
 
+    def test_who_has_used_up_all_descriptors_is_shown(self):
+        settings = {"CPROF_PROFILES": "heap,connection,fd", "CPROF_HEAP_RATE": 1}
+        for n_free in (0, 1, 3, 20):
+            for how in ("", "busy"):
+                run = self.assert_ok(preload("exhausted", n_free, how, **settings))
+                n_files = 100 - 3 - 30 - n_free
+                self.assertEqual(run.text(), f"sockets 30 files {n_files} failed 0\n", (n_free, how))
+                for number in (1, 2, 3, 4):
+                    connections = run.profile("connection", number=number)
+                    self.assertEqual(live(run, "connection", number=number), {"keeps_socket": 30})
+                    self.assertEqual({s.label("family").text for s in connections.samples}, {"unix"})
+                    if how != "busy" or number == 4:
+                        found = live(run, "fd", number=number)
+                        self.assertEqual((found["keeps_socket"], sum(found.values())), (30, 100 - n_free), (n_free, how))
+                    run.profile("heap", number=number)
+
+    def test_where_a_thread_would_kill_nothing_is_written_and_that_is_said(self):
+        run = preload("exhausted", 0, "sandboxed", CPROF_PROFILES="heap,connection")
+        self.assertEqual((run.status, run.text()), (0, "sockets 30 files 67 failed 0\n"))
+        self.assert_one_message(run, "Too many open files")
+        self.assertEqual(run.entries(), [])
+        run = self.assert_ok(preload("exhausted", 20, "sandboxed", CPROF_PROFILES="heap,connection"))
+        self.assertEqual(live(run, "connection"), {"keeps_socket": 30})
+
     def test_by_default_there_is_no_fd_profile(self):
         self.assertNotIn("fd", {file.profile for file in self.way("plain").files()})
 
