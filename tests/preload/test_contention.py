@@ -273,7 +273,7 @@ class Leaving(Contention):
 
     def test_by_cancellation_is_as_without_the_agent_and_counted(self):
         expected = bare("cancelled_waits")
-        self.assertEqual(expected.text().count("cancelled, 1 cleanups"), 17)
+        self.assertEqual(expected.text().count("cancelled, 1 cleanups"), 21)
         for settings in SETTINGS:
             run = preload("cancelled_waits", **settings)
             self.assert_same(expected, run, settings)
@@ -282,8 +282,9 @@ class Leaving(Contention):
             block, mutex = run.profile("block"), run.profile("mutex")
             self.assertEqual(waits(block, state="waiting"), [])
             for way in ("cond_wait", "cond_timedwait", "cond_clockwait", "sem_wait", "sem_timedwait", "sem_clockwait",
-                        "join", "timedjoin", "clockjoin", "locked_mutex", "timedlocked_mutex", "locked_c11", "read_rwlock",
-                        "written_rwlock", "barrier", "futex"):
+                        "join", "timedjoin", "clockjoin", "thrd_join", "cnd_wait", "cnd_timedwait", "locked_mutex",
+                        "timedlocked_mutex", "interrupted_mutex", "locked_c11", "read_rwlock", "written_rwlock", "barrier",
+                        "futex"):
                 self.assertEqual(block.count("in_" + way), 1, way)
                 self.assertGreaterEqual(block.count("in_" + way, "delay"), 3 * 10**6, way)
             self.assert_close(mutex.total("delay"), delay(waits(block, ("mutex", "rwlock"))), 0.001, "mutex against block")
@@ -291,6 +292,7 @@ class Leaving(Contention):
     def test_by_exceptions_exit_and_destructors_is_as_without_the_agent(self):
         expected = bare("unwound")
         self.assertIn("cancelled: 1, 11 unwound, 1 destroyed\n", expected.text())
+        self.assertEqual(expected.text().count(": 1, 11 unwound, 1 destroyed, unlocked 1\n"), 9)
         for settings in SETTINGS:
             self.assert_same(expected, preload("unwound", **settings), settings)
 

@@ -15,6 +15,15 @@ static _Atomic pid_t victim_tid;
 static struct timespec real_later, mono_later;
 static int n_cleanups, n_destructors;
 
+static mtx_t c11_mutex;
+static cnd_t c11_cond;
+
+static void cleanup_c11(void *unused)
+{
+    (void)unused;
+    n_cleanups++;
+    mtx_unlock(&c11_mutex);
+}
 static void cleanup(void *locked)
 {
     n_cleanups++;
@@ -48,6 +57,20 @@ NAMED void in_cond_clockwait(void)
     pthread_cond_clockwait(&cond, &mutex, CLOCK_MONOTONIC, &mono_later);
     pthread_cleanup_pop(0);
 }
+NAMED void in_cnd_wait(void)
+{
+    mtx_lock(&c11_mutex);
+    pthread_cleanup_push(cleanup_c11, NULL);
+    cnd_wait(&c11_cond, &c11_mutex);
+    pthread_cleanup_pop(0);
+}
+NAMED void in_cnd_timedwait(void)
+{
+    mtx_lock(&c11_mutex);
+    pthread_cleanup_push(cleanup_c11, NULL);
+    cnd_timedwait(&c11_cond, &c11_mutex, &real_later);
+    pthread_cleanup_pop(0);
+}
 #define WAY(name, call) \
     NAMED void in_##name(void) \
     { \
@@ -61,13 +84,13 @@ WAY(sem_clockwait, sem_clockwait(&semaphore, CLOCK_MONOTONIC, &mono_later))
 WAY(join, pthread_join(sleeper, NULL))
 WAY(timedjoin, pthread_timedjoin_np(sleeper, NULL, &real_later))
 WAY(clockjoin, pthread_clockjoin_np(sleeper, NULL, CLOCK_MONOTONIC, &mono_later))
+WAY(thrd_join, thrd_join(sleeper, NULL))
 
 /* No cancellation points; what they leave of their lock is not used again, but for the mutex. */
 #define ANYWHERE(name, call) \
     WAY(name, pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL); call)
 static pthread_rwlock_t read_lock = PTHREAD_RWLOCK_INITIALIZER;
 static pthread_rwlock_t write_lock = PTHREAD_RWLOCK_INITIALIZER;
-static mtx_t c11_mutex;
 static pthread_barrier_t barrier;
 static int word;
 
@@ -78,6 +101,14 @@ ANYWHERE(read_rwlock, pthread_rwlock_rdlock(&write_lock))
 ANYWHERE(written_rwlock, pthread_rwlock_wrlock(&read_lock))
 ANYWHERE(barrier, pthread_barrier_wait(&barrier))
 ANYWHERE(futex, syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, NULL))
+
+/* Left by pthread_exit() in a handler. */
+static void exits(int number)
+{
+    (void)number;
+    pthread_exit(PTHREAD_CANCELED);
+}
+WAY(interrupted_mutex, signal(SIGUSR1, exits); pthread_mutex_lock(&mutex))
 
 static void *victim_main(void *way)
 {
@@ -93,7 +124,16 @@ static void *sleeper_main(void *unused)
     return unused;
 }
 
-static void cancel_in(const char *name, void (*way)(void))
+static void interrupt(pthread_t thread)
+{
+    pthread_kill(thread, SIGUSR1);
+}
+static void cancel(pthread_t thread)
+{
+    pthread_cancel(thread);
+}
+
+static void leave_in(const char *name, void (*way)(void), void (*make_leave)(pthread_t thread))
 {
     pthread_t thread;
     void *result;
@@ -104,7 +144,7 @@ static void cancel_in(const char *name, void (*way)(void))
     await_waiting(&victim_tid);
     const int64_t start = now_ns();
     sleep_until(start + 3000000);
-    pthread_cancel(thread);
+    make_leave(thread);
     pthread_join(thread, &result);
     printf("%s: %s, %d cleanups, %d destructors\n", name,
            result == PTHREAD_CANCELED ? "cancelled" : "returned", n_cleanups, n_destructors);
@@ -137,7 +177,9 @@ int main(void)
     sem_init(&semaphore, 0, 0);
     pthread_key_create(&key, destructor);
     check(!pthread_create(&sleeper, NULL, sleeper_main, NULL), "pthread_create");
-#define TRY(name) cancel_in(#name, in_##name)
+    check(mtx_init(&c11_mutex, mtx_plain) == thrd_success, "mtx_init");
+    check(cnd_init(&c11_cond) == thrd_success, "cnd_init");
+#define TRY(name) leave_in(#name, in_##name, cancel)
     TRY(cond_wait);
     TRY(cond_timedwait);
     TRY(cond_clockwait);
@@ -147,13 +189,15 @@ int main(void)
     TRY(join);
     TRY(timedjoin);
     TRY(clockjoin);
+    TRY(thrd_join);
+    TRY(cnd_wait);
+    TRY(cnd_timedwait);
     pthread_mutex_lock(&mutex);
     TRY(locked_mutex);
     TRY(timedlocked_mutex);
+    leave_in("interrupted_mutex", in_interrupted_mutex, interrupt);
     printf("unlock: %d\n", pthread_mutex_unlock(&mutex));
-    check(mtx_init(&c11_mutex, mtx_plain) == thrd_success &&
-              mtx_lock(&c11_mutex) == thrd_success,
-          "mtx_lock");
+    check(mtx_lock(&c11_mutex) == thrd_success, "mtx_lock");
     TRY(locked_c11);
     mtx_unlock(&c11_mutex);
     pthread_rwlock_wrlock(&write_lock);

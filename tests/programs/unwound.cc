@@ -73,6 +73,64 @@ static void *cancelled_in_wait(void *)
     return nullptr;
 }
 
+// Every call that is a cancellation point, with something to destroy on either side of it.
+static sem_t semaphore;
+static pthread_mutex_t plain = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t plain_condition = PTHREAD_COND_INITIALIZER;
+static pthread_t sleeper;
+static timespec real_later, mono_later;
+
+struct Unlocked {
+    ~Unlocked() { pthread_mutex_unlock(&plain); }
+};
+
+static const struct Point {
+    const char *name;
+    void (*wait)();
+} points[] = {
+    {"sem_wait", [] { sem_wait(&semaphore); }},
+    {"sem_timedwait", [] { sem_timedwait(&semaphore, &real_later); }},
+    {"sem_clockwait", [] { sem_clockwait(&semaphore, CLOCK_MONOTONIC, &mono_later); }},
+    {"join", [] { pthread_join(sleeper, nullptr); }},
+    {"timedjoin", [] { pthread_timedjoin_np(sleeper, nullptr, &real_later); }},
+    {"clockjoin", [] { pthread_clockjoin_np(sleeper, nullptr, CLOCK_MONOTONIC, &mono_later); }},
+    {"cond_wait", [] {
+         pthread_mutex_lock(&plain);
+         Unlocked unlocked;
+         pthread_cond_wait(&plain_condition, &plain);
+     }},
+    {"cond_timedwait", [] {
+         pthread_mutex_lock(&plain);
+         Unlocked unlocked;
+         pthread_cond_timedwait(&plain_condition, &plain, &real_later);
+     }},
+    {"cond_clockwait", [] {
+         pthread_mutex_lock(&plain);
+         Unlocked unlocked;
+         pthread_cond_clockwait(&plain_condition, &plain, CLOCK_MONOTONIC, &mono_later);
+     }},
+};
+static const Point *point;
+
+static void *cancelled_at_point(void *)
+{
+    Unwound unwound;
+    begin();
+    try {
+        point->wait();
+    } catch (...) {
+        n_unwound += 10;
+        throw;
+    }
+    return nullptr;
+}
+
+static void *sleeps(void *)
+{
+    for (;;)
+        pause();
+}
+
 static void *exits_from_below(void *)
 {
     Unwound unwound;
@@ -102,6 +160,16 @@ int main()
     free(text);
     void *result = run(cancelled_in_wait, true);
     printf("cancelled: %d, %d unwound, %d destroyed\n", result == PTHREAD_CANCELED, n_unwound, n_destroyed);
+    real_later = after_ns(CLOCK_REALTIME, 20000000000);
+    mono_later = after_ns(CLOCK_MONOTONIC, 20000000000);
+    sem_init(&semaphore, 0, 0);
+    check(!pthread_create(&sleeper, nullptr, sleeps, nullptr), "pthread_create");
+    for (const Point &each : points) {
+        point = &each;
+        result = run(cancelled_at_point, true);
+        printf("%s: %d, %d unwound, %d destroyed, unlocked %d\n", each.name, result == PTHREAD_CANCELED, n_unwound,
+               n_destroyed, pthread_mutex_trylock(&plain) == 0 && pthread_mutex_unlock(&plain) == 0);
+    }
     result = run(exits_from_below, false);
     printf("exit: %s, %d unwound, %d destroyed\n", static_cast<char *>(result), n_unwound, n_destroyed);
     n_destroyed = 0;
