@@ -5,6 +5,7 @@ import contextlib
 import html.parser
 import os
 import re
+import resource
 import select
 import shutil
 import signal
@@ -418,6 +419,17 @@ class TestHttpPprof(PreloadTest):
                     text, _ = self.pprof("-top", url + "?debug=1")
                     self.assertIn(found[name], text)
 
+    def test_reads_what_is_open(self):
+        with Served(CPROF_PROFILES="+fd") as served:
+            for name in OPENED:
+                for suffix in ("", "?debug=1"):
+                    with self.subTest(name + suffix):
+                        raw, _ = self.pprof("-raw", f"http://localhost:{served.address}{BASE}{name}{suffix}")
+                        if not suffix:
+                            self.assertIn(f"{name}/count", raw)
+                raw, _ = self.pprof("-raw", "-seconds=1", f"http://localhost:{served.address}{BASE}{name}")
+                self.assertIn("Duration: ", raw, name)
+
     def test_reads_every_delta(self):
         with Served(**EXACT) as served:
             results, threads = {}, []
@@ -536,24 +548,36 @@ class TestHttpClients(PreloadTest):
         self.assert_ok(served.run)
 
     def test_in_a_row_cost_neither_descriptors_nor_memory(self):
-        n = int(os.environ.get("CPROF_TEST_REQUESTS", "2000"))
-        with Served(**EXACT) as served:
+        """While the program works, as a server does."""
+        n = int(os.environ.get("CPROF_TEST_REQUESTS", "10000"))
+        with Served(**EXACT) as served, futures.ThreadPoolExecutor(1) as pool:
             served.do("keep")
             paths = ["heap", "mutex", "", "heap?debug=1", "nope", "symbol", "flame/heap", "/metrics"]
 
             def rss():
                 with open(f"/proc/{served.process.pid}/statm") as file:
                     return int(file.read().split()[1]) * 4096
-            for i in range(200):
-                served.ask(paths[i % len(paths)])
-            served.process.wait_for(lambda: served.n_sockets() == 1, "no connection is open")
-            before = served.descriptors(), served.metric("cprof_memory_bytes"), rss()
-            for i in range(n):
-                served.ask(paths[i % len(paths)])
-            served.process.wait_for(lambda: served.n_sockets() == 1, "only the listener is left")
-            self.assertEqual(served.descriptors(), before[0])
-            self.assertEqual(served.metric("cprof_memory_bytes"), before[1])
-            self.assertLess(rss() - before[2], 256 << 10)
+
+            def asks(n):
+                stop = threading.Event()
+
+                def works():
+                    while not stop.is_set():
+                        served.do("malloc")
+                load = pool.submit(works)
+                try:
+                    for i in range(n):
+                        served.ask(paths[i % len(paths)])
+                finally:
+                    stop.set()
+                load.result()
+                served.process.wait_for(lambda: served.n_sockets() == 1, "only the listener is left")
+                return served.descriptors(), served.metric("cprof_memory_bytes"), rss()
+
+            before = asks(200)
+            after = asks(n)
+            self.assertEqual(after[:2], before[:2])
+            self.assertLess(after[2] - before[2], 256 << 10)
         self.assert_ok(served.run)
 
 
@@ -852,6 +876,20 @@ class TestHttpSockets(PreloadTest):
             served.do("close")
             served.process.popen.send_signal(signal.SIGUSR2)
             served.process.wait_for(lambda: list(served.process.run.out.glob("*.0001.heap.pb.gz")), "the snapshot")
+
+    def test_serve_on_where_descriptors_are_few(self):
+        for limit in (12, 64, 1030):
+            def few():
+                harness.limit_core()
+                resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+            with self.subTest(limit), Served(preexec=few, **EXACT) as served:
+                served.do("keep")
+                served.do("takes")
+                for _ in range(3):
+                    self.assertEqual(profile_of(served.ask("heap")).all_values("keeps_hundred")[2], 100)
+                served.do("gives")
+                self.assertEqual(served.ask("heap").status, 200)
+            self.assert_ok(served.run)
 
     def test_are_in_no_profile_of_what_is_open(self):
         with Served(CPROF_PROFILES="+fd") as served:

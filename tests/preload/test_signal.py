@@ -89,6 +89,34 @@ class Snapshot(harness.PreloadTest):
         run.check_all(run.directory)
 
 
+READ = {"x86_64": 0, "aarch64": 63}[os.uname().machine]  # system call
+
+
+class Blocked(harness.PreloadTest):
+    def test_calls_go_on_after_a_snapshot(self):
+        """The handler is one with SA_RESTART: read() does not end with EINTR."""
+        expected = harness.bare("read_blocked", stdin=b"ab")
+        process = start("read_blocked", CPROF_HEAP_RATE=1)
+        for number, byte in ((1, b"a"), (2, b"b")):
+            process.line()
+
+            def is_reading():
+                with open(f"/proc/{process.pid}/syscall") as file:
+                    return file.read().startswith(f"{READ} 0x0 ")
+
+            process.wait_for(is_reading, "it reads")
+            os.kill(process.pid, signal.SIGUSR2)
+            process.wait_for((process.run.out / f"read_blocked.{process.pid}.{number:04}.heap.pb.gz").exists, "the snapshot")
+            process.wait_for(is_reading, "it reads again")
+            process.popen.stdin.write(byte)
+            process.popen.stdin.flush()
+            if number == 1:
+                process.line()
+        run = process.finish()
+        self.assert_same(expected, run)
+        run.check_all()
+
+
 class Choice(harness.PreloadTest):
     def test_none_leaves_the_signal_to_the_program(self):
         expected = harness.bare("usr2_owner", "raise")

@@ -8,6 +8,7 @@
  *   fds        its descriptors below 1000, as numbers in a line
  *   forks N    N children, one after the other, that end at once; prints how many did not end with 0
  *   opens N    opens a file N times and prints how often its number was not the lowest free one
+ *   takes      all descriptors that it can have; gives: back again
  *   leave N    gives up nothing, N times: setuid(getuid()), around which the agent's thread ends
  *   malloc     calls malloc 100000 times, in between */
 #include "victim.h"
@@ -129,6 +130,21 @@ static void opens(int n)
     printf("%d\n", n_others);
 }
 
+static int taken[4096];
+static size_t n_taken;
+
+static void takes_descriptors(void)
+{
+    for (int fd; n_taken < sizeof taken / sizeof *taken && (fd = dup(0)) >= 0;)
+        taken[n_taken++] = fd;
+}
+
+static void gives_descriptors(void)
+{
+    while (n_taken)
+        close(taken[--n_taken]);
+}
+
 static void allocates(void)
 {
     for (int i = 0; i < 100000; i++) {
@@ -166,6 +182,10 @@ int main(void)
         else if (strcmp(word, "leave") == 0 && scanf("%d", &n) == 1)
             while (n-- > 0 && setuid(getuid()) == 0)
                 ;
+        else if (strcmp(word, "takes") == 0)
+            takes_descriptors();
+        else if (strcmp(word, "gives") == 0)
+            gives_descriptors();
         else if (strcmp(word, "malloc") == 0)
             allocates();
         printf("ok\n");
