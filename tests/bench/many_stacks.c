@@ -1,4 +1,5 @@
-/* many_stacks STACKS SNAPSHOTS - allocates from that many different stacks, then asks for snapshots with SIGUSR2.
+/* many_stacks STACKS SNAPSHOTS [stay] - allocates from that many different stacks, then asks for snapshots with SIGUSR2;
+ * says `ready` and stays until its stdin ends.
  *
  * 1024 functions call each other in an order drawn from the number of the stack, twenty deep, so that a profile has as many
  * locations and names as one of a real program.  Everything stays allocated.  Printed: time around each raise(). */
@@ -52,7 +53,7 @@ static const node_fn nodes[N_NODES] = {EACH_1024(NODE_NAME)};
 
 int main(int argc, char **argv)
 {
-    require(argc == 3, "usage: many_stacks STACKS SNAPSHOTS");
+    require(argc >= 3, "usage: many_stacks STACKS SNAPSHOTS [stay]");
     size_t n_stacks = strtoul(argv[1], NULL, 10);
     size_t n_snapshots = strtoul(argv[2], NULL, 10);
 
@@ -72,6 +73,13 @@ int main(int argc, char **argv)
         cpu_ns = read_clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu_ns;
         wall_ns = read_clock_ns(CLOCK_MONOTONIC) - wall_ns;
         printf("snapshot_ms=%.3f %.3f\n", (double)cpu_ns / 1e6, (double)wall_ns / 1e6);
+    }
+    if (argc > 3) {
+        char byte;
+        printf("ready\n");
+        fflush(stdout);
+        while (read(0, &byte, 1) > 0)
+            ;
     }
     return 0;
 }
