@@ -83,6 +83,9 @@ class Agent(harness.PreloadTest):
             self.skipTest("changing the user needs root")
         for what in ("identity-many", "unshare"):
             self.assert_as_bare(what, CPROF_LOG_LEVEL="error")  # user 65534 may not write there
+        expected = harness.bare("with_helper", "capabilities")
+        self.assertEqual(expected.text(), "capset -1 Invalid argument\n")
+        self.assert_same(expected, preload("with_helper", "capabilities", "waits", CPROF_INTERVAL="1h", out=False))
         run = preload("with_helper", "identity", CPROF_INTERVAL="1h", out=False)
         self.assertEqual((run.status, run.stdout, run.stderr), (7, b"done\n", b""))
 

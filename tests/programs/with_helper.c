@@ -1,6 +1,7 @@
 /* A program while the agent has a thread of its own: with_helper WHAT; prints nothing that depends on the agent. */
 #include <dirent.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -74,6 +75,30 @@ static void check_identity(void)
     closedir(tasks);
 }
 
+extern int capset(cap_user_header_t header, const cap_user_data_t data);
+
+/* No thread is left with a right that the program has given up. */
+static void drops_capabilities(void)
+{
+    static const char *const names[] = {"CapPrm:", "CapEff:"};
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[2] = {{0}};
+    char line[200];
+
+    check(!capset(&header, none), "capset");
+    DIR *tasks = opendir("/proc/self/task");
+    for (struct dirent *task; (task = readdir(tasks));)
+        for (int i = 0; i < 2 && task->d_name[0] != '.'; i++) {
+            read_status(task->d_name, names[i], line, sizeof line);
+            check(!strcmp(line + strlen(names[i]), "\t0000000000000000\n"), line);
+        }
+    closedir(tasks);
+    errno = 0;
+    header.version = 1;
+    printf("capset %d", capset(&header, none));
+    printf(" %s\n", strerror(errno));
+}
+
 static void *thread_reads(void *arg)
 {
     (void)arg;
@@ -110,6 +135,10 @@ int main(int argc, char **argv)
         for (int i = 0; i < 300; i++)
             check(!setresuid(0, i % 2 ? 0 : 65534, 0), "setresuid");
         puts("done");
+    } else if (!strcmp(what, "capabilities")) {
+        while (argc > 2 && !has_thread("Name:\tcprof\n"))
+            ;
+        drops_capabilities();
     } else if (!strcmp(what, "unshare")) {
         for (int i = 0; i < 20; i++)
             check(!unshare(CLONE_NEWUSER), "unshare");
