@@ -90,6 +90,14 @@ class Ways(harness.PreloadTest):
             self.assertEqual(live(run, "connection", pid=pid), {"keeps_socket": 19 if is_child else 20})
             self.assertEqual(live(run, "blob", pid=pid), {"keeps_file": 2 if is_child else 1})
 
+    def test_a_socket_that_is_sent_is_its_receivers(self):
+        run = self.way("rights_fork", CPROF_MIN_LIFE="0s")
+        pids = {file.pid for file in run.files() if file.profile == "connection"}
+        self.assertEqual(len(pids), 2, run.entries())
+        for pid in pids:
+            self.assertEqual(live(run, "connection", pid=pid), {"keeps_pair": 2, "keeps_received": 1})
+        self.assertEqual(run.text(), "sockets 3 streams 0\n" * 2)
+
     def test_sockets_that_were_there_are_inherited(self):
         ends = socket.socketpair()
         self.addCleanup(lambda: [end.close() for end in ends])

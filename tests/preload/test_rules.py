@@ -242,6 +242,17 @@ class Messages(RulesTest):
                                      "its rules are left out")
         self.assertEqual((run.status, run.stdout), (0, bare("handles_now", "arguments").stdout))
 
+    def test_a_file_that_is_too_large_is_one_line_and_the_program_runs(self):
+        for size, messages in (((256 << 10) - 1, 0), (256 << 10, 1)):
+            text = "profile keys\n  acquire opens_many key=arg1\n"
+            path = self.rules(text + "#\n" * ((size - len(text)) // 2) + "\n" * ((size - len(text)) % 2))
+            self.assertEqual(path.stat().st_size, size)
+            run = preload("handles_now", "arguments", CPROF_RULES=path)
+            self.assertEqual(run.messages(), [f"cprof: rules: CPROF_RULES={path}: 256 KiB or larger; its rules are left out"]
+                             * messages)
+            self.assertEqual((run.status, run.stdout), (0, bare("handles_now", "arguments").stdout))
+            self.assertEqual(self.live(run, "keys"), {} if messages else {"passes_arguments": 1})
+
     def test_several_files_are_separated_by_colons(self):
         paths = f"{self.rules('profile a' + chr(10) + 'acquire opens_many key=arg1')}:" \
                 f"{self.rules('profile b' + chr(10) + 'acquire opens_doubles key=arg1')}"

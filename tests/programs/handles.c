@@ -253,6 +253,25 @@ static void way_rights(const char *unused)
     keeps_received(channel[0]);
 }
 
+/* Between two processes, in both directions; who sends has it no more. */
+static void way_rights_fork(const char *unused)
+{
+    int channel[2];
+
+    (void)unused;
+    keeps_pair(channel);
+    const int child = fork();
+    const int end = channel[child == 0], passed = keeps_socket();
+    if (child == 0)
+        keeps_received(end);
+    send_rights(end, &passed, 1);
+    close(passed);
+    if (child == 0)
+        return; /* prints, too */
+    keeps_received(end);
+    check(waitpid(child, NULL, 0) == child, "waitpid");
+}
+
 NAMED int keeps_pidfd_copy(int fd)
 {
     int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0), copy = pidfd_getfd(pidfd, fd, 0);
@@ -606,11 +625,12 @@ static const struct {
     const char *name;
     void (*go)(const char *arg);
 } ways[] = {
-    WAY(plain),   WAY(fclose),      WAY(freopen),   WAY(dup2),      WAY(raw_dup),
-    WAY(fcntl),   WAY(close_range), WAY(closefrom), WAY(syscall),   WAY(rights),
-    WAY(pidfd),   WAY(failures),    WAY(fork),      WAY(vfork),     WAY(untracked),
-    WAY(ghost),   WAY(nothing),     WAY(labels),    WAY(race),      WAY(stream_race),
-    WAY(streams), WAY(callers),     WAY(reopened),  WAY(fcloseall), WAY(directories),
+    WAY(plain),       WAY(fclose),  WAY(freopen),     WAY(dup2),      WAY(raw_dup),
+    WAY(rights_fork), WAY(fcntl),   WAY(close_range), WAY(closefrom), WAY(syscall),
+    WAY(rights),      WAY(pidfd),   WAY(failures),    WAY(fork),      WAY(vfork),
+    WAY(untracked),   WAY(ghost),   WAY(nothing),     WAY(labels),    WAY(race),
+    WAY(stream_race), WAY(streams), WAY(callers),     WAY(reopened),  WAY(fcloseall),
+    WAY(directories),
 };
 
 int main(int argc, char **argv)

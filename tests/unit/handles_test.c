@@ -267,6 +267,12 @@ static int take_number(void)
     }
 }
 
+/* A thread's n-th stream has an address of its own. */
+static const void *stream_of(int i, int n)
+{
+    return (const void *)(uintptr_t)(0x10000 * (i + 1) + 0x100 * n);  // NOLINT
+}
+
 static void open_and_close(int i)
 {
     uint64_t random = (uint64_t)i;
@@ -275,15 +281,20 @@ static void open_and_close(int i)
     for (int k = 0; k < 50000 / SCALE; k++) {
         if (n < 10 && (n == 0 || next_random(&random) % 2)) {
             mine[n] = take_number();
-            add(mine[n++]);
+            handles_add_stream(stream_of(i, n), mine[n], true);
+            n++;
             continue;
         }
         const int fd = mine[--n];
+        handles_take_stream(stream_of(i, n), fd);
         n_lost += handles_take(fd).stack == 0;
         atomic_fetch_and(&taken[fd / 64], ~((uint64_t)1 << fd % 64));
     }
-    while (n)
-        n_lost += handles_take(mine[--n]).stack == 0;
+    while (n) {
+        n--;
+        handles_take_stream(stream_of(i, n), mine[n]);
+        n_lost += handles_take(mine[n]).stack == 0;
+    }
     CHECK_INT(n_lost, 0, "lost");
 }
 
@@ -292,6 +303,7 @@ TEST_ALONE(threads_that_hand_numbers_on_lose_none)
     set_up();
     in_threads(8, open_and_close);
     CHECK_INT(n_known(), 0, "left");
+    CHECK_INT(n_streams(), 0, "streams");
 }
 
 /* ---- streams ---- */
