@@ -786,6 +786,24 @@ class TestHttpSockets(PreloadTest):
                     self.assertEqual(run.status, 0)
         self.assert_ok(start("http_victim", out=False, CPROF_HTTP="off").finish())
 
+    def test_serve_the_loopback_of_ipv6(self):
+        try:
+            with socket.socket(socket.AF_INET6) as probe:
+                probe.bind(("::1", 0))
+                port = probe.getsockname()[1]
+        except OSError as reason:
+            self.skipTest(f"no IPv6 here: {reason}")
+        process = start("http_victim", out=False, CPROF_HTTP=f"[::1]:{port}")
+        self.assertEqual(process.line(), "ready")
+        for host, status in ((f"[::1]:{port}", 200), ("[::2]", 403), ("evil.example", 403)):
+            with socket.create_connection(("::1", port), 20) as client:
+                client.sendall(f"GET {BASE}heap HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+                self.assertEqual(parse(read_all(client)).status, status, host)
+        self.assertRaises(ConnectionRefusedError, connect, port)
+        process.popen.stdin.close()
+        process.popen.stdin = None
+        self.assert_ok(process.finish())
+
     def test_serve_remote_addresses_with_a_token_under_any_host(self):
         directory = temporary_directory()
         (directory / "token").write_text("t")
