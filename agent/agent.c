@@ -71,7 +71,7 @@ static void check_allocator(void)
     static const char no_new[] =
         "the allocator has its own operator new: C++ allocations are not seen";
 
-    if (!real_is_reached("malloc")) {
+    if (!real_malloc_is_reached()) {
         heap_set_note(no_malloc);
         if (*config.out)
             log_warn("heap: %s: %s; the profile is empty", dump_exe_name(), no_malloc);

@@ -237,6 +237,16 @@ class Allocators(harness.PreloadTest):
         self.assertEqual((run.status, len(run.text().splitlines())), (0, 9), run.stderr)
         run.check_all()
 
+    def test_one_before_the_agent_is_said_also_where_mallocs_address_is_the_executables(self):
+        run = preload("address_of_malloc", CPROF_HEAP_RATE=1, env={"LD_PRELOAD": f"{self.jemalloc()} {harness.LIBRARY}"})
+        self.assertEqual((run.status, run.text()), (5, "done\n"), run.stderr)
+        self.assert_one_message(run, "defines malloc itself", "profile is empty")
+
+    def test_a_stub_for_mallocs_address_is_no_allocator(self):
+        run = preload("address_of_malloc", CPROF_HEAP_RATE=1)
+        self.assertEqual((run.status, run.messages()), (5, []), run.stderr)
+        self.assertEqual(run.profile("heap").count(function="main"), 1)
+
 
 class Tools(harness.PreloadTest):
     def test_git(self):
