@@ -11,6 +11,7 @@
 #include <link.h>
 #include <linux/futex.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/syscall.h>
 
 #include "agent/modules.h"
@@ -60,6 +61,16 @@ _Static_assert(offsetof(struct hook_call, others) == OTHERS_AT &&
                    offsetof(struct hook_call, n_taken) == OTHERS_AT + 176 &&
                    sizeof(struct hook_call) == CALL_BYTES,
                "hookcall.S");
+
+/* What mprotect() counts in. */
+static inline uintptr_t page_bytes(void)
+{
+#if defined(__aarch64__)
+    return getauxval(AT_PAGESZ); /* 4, 16 or 64 KiB */
+#else
+    return PAGE_BYTES;
+#endif
+}
 
 static struct hook_target *targets;
 static size_t n_targets;
@@ -195,7 +206,7 @@ static bool holds(const struct loaded *object, uintptr_t address)
 /* The part that the loader closes when the object is relocated, as it rounds it.  False: none. */
 static bool find_relro(const struct loaded *object, uintptr_t *ret_start, uintptr_t *ret_limit)
 {
-    const uintptr_t mask = ~(uintptr_t)(PAGE_BYTES - 1);
+    const uintptr_t mask = ~(page_bytes() - 1);
 
     for (size_t i = 0; i < object->n_segments; i++) {
         const ElfW(Phdr) *segment = &object->segments[i];
@@ -488,16 +499,16 @@ static bool is_relro(const struct loaded *object, uintptr_t slot)
 static const char *write_slot(const struct loaded *object, uintptr_t slot, uintptr_t value)
 {
     const ElfW(Phdr) *segment = segment_at(object, PT_LOAD, slot);
-    void *page = (void *)(slot & ~(uintptr_t)(PAGE_BYTES - 1));  // NOLINT
+    void *page = (void *)(slot & ~(page_bytes() - 1));  // NOLINT
     const bool is_closed = is_relro(object, slot);
 
     if (!segment || !(segment->p_flags & PF_W))
         return "a slot lies in memory that is not for writing";
-    if (is_closed && sys_mprotect(page, PAGE_BYTES, PROT_READ | PROT_WRITE) < 0)
+    if (is_closed && sys_mprotect(page, page_bytes(), PROT_READ | PROT_WRITE) < 0)
         return "the kernel did not let a slot be written";
     store_release((_Atomic uintptr_t *)slot, value);  // NOLINT
     if (is_closed)
-        sys_mprotect(page, PAGE_BYTES, PROT_READ);
+        sys_mprotect(page, page_bytes(), PROT_READ);
     return NULL;
 }
 

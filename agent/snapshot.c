@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #include "agent/heap.h"
 #include "agent/locations.h"
@@ -626,7 +627,7 @@ static uint64_t read_rss_bytes(void)
     file_read_proc("/proc/self/statm", buffer, sizeof buffer);
     const char *at = buffer + strcspn(buffer, " ");
     at += *at == ' ';
-    return text_parse_u64(&at, &pages) == 0 ? pages * 4096 : 0;
+    return text_parse_u64(&at, &pages) == 0 ? pages * getauxval(AT_PAGESZ) : 0;
 }
 
 static void add_start_comment(struct job *job)

@@ -24,6 +24,7 @@ from collections import namedtuple
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import emulated  # noqa: E402
 import pprof_decode  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -330,6 +331,12 @@ def preload(program, *args, **how):
 
 class PreloadTest(unittest.TestCase):
     maxDiff = 4000
+
+    def run(self, result=None):
+        reason = EMULATOR and emulated.CANNOT.get(self.id())
+        if reason:
+            setattr(self, self._testMethodName, unittest.skip(reason)(getattr(self, self._testMethodName)))
+        return super().run(result)
 
     def assert_same(self, expected, run, what=""):
         """The program did what it does without the agent."""

@@ -28,7 +28,7 @@ static void *thread_main(void *unused)
 
 int main(void)
 {
-    enum { PAGE = 4096, SIZE = 65536 };
+    enum { PAGE = 4096, SIZE = 128 << 10 }; /* the least on aarch64 */
     char *memory =
         mmap(NULL, PAGE + SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     check(memory != MAP_FAILED && !mprotect(memory, PAGE, PROT_NONE), "mmap");
