@@ -96,19 +96,24 @@ enum unwind_place unwind_place_of(uintptr_t pc);
 /* The calling function, here. */
 static inline __attribute__((always_inline)) struct unwind_frame unwind_here(void)
 {
-    struct unwind_frame frame = {.caller = (uintptr_t)__builtin_return_address(0),
-                                 .is_exact = true};
+    uintptr_t pc, sp, bp, bx;
 
-    __asm__ volatile("lea 0f(%%rip), %%rax\n\t"
-                     "mov %%rax, %0\n\t"
-                     "mov %%rsp, %1\n\t"
+    /* In registers: a copy of words that were just stored one by one, two at a time, waits for them.  Where rbx or rbp
+     * takes one its old value is on the stack, and the walk reads it there. */
+    __asm__ volatile("mov %%rbx, %3\n\t"
                      "mov %%rbp, %2\n\t"
-                     "mov %%rbx, %3\n"
+                     "mov %%rsp, %1\n\t"
+                     "lea 0f(%%rip), %0\n"
                      "0:"
-                     : "=m"(frame.pc), "=m"(frame.sp), "=m"(frame.bp), "=m"(frame.bx)
-                     :
-                     : "rax");
-    return frame;
+                     : "=&r"(pc), "=&r"(sp), "=&r"(bp), "=&r"(bx));
+    return (struct unwind_frame){
+        .pc = pc,
+        .sp = sp,
+        .bp = bp,
+        .bx = bx,
+        .caller = (uintptr_t)__builtin_return_address(0),
+        .is_exact = true,
+    };
 }
 
 /* What a signal interrupted. */

@@ -23,28 +23,25 @@ static int descriptor_of(FILE *stream)
     return fd;
 }
 
-/* A stream that came with a descriptor of its own, or without. */
-static inline __attribute__((always_inline)) FILE *add(FILE *stream, bool has_new_descriptor)
+/* A stream that came with a descriptor of its own: fileno() does not fail. */
+static inline __attribute__((always_inline)) FILE *add_file(FILE *stream)
 {
     if (!stream)
         return NULL;
-    const int fd = descriptor_of(stream);
-    const bool is_new = has_new_descriptor && handles_follow(HANDLES_ALL) && fd >= 0;
+    const int fd = fileno(stream);
     if (likely(handles_follow(HANDLES_STREAMS)))
-        handles_add_stream(stream, fd, is_new);
-    else if (is_new)
+        handles_add_stream(stream, fd, handles_follow(HANDLES_ALL));
+    else if (handles_follow(HANDLES_ALL))
         handles_add(SOURCE_FD, &fd, 1);
     return stream;
 }
 
-static inline __attribute__((always_inline)) FILE *add_file(FILE *stream)
+/* On one that was there before, or without (-1). */
+static inline __attribute__((always_inline)) FILE *add_stream(FILE *stream, int fd)
 {
-    return add(stream, true);
-}
-
-static inline __attribute__((always_inline)) FILE *add_stream(FILE *stream)
-{
-    return add(stream, false);
+    if (stream && handles_follow(HANDLES_STREAMS))
+        handles_add_stream(stream, fd, false);
+    return stream;
 }
 
 static void take_descriptor(int fd)
@@ -90,7 +87,7 @@ EXPORT FILE *fopen64(const char *path, const char *mode)
 
 EXPORT FILE *fdopen(int fd, const char *mode)
 {
-    return streams() ? add_stream(real.fdopen(fd, mode)) : real.fdopen(fd, mode);
+    return streams() ? add_stream(real.fdopen(fd, mode), fd) : real.fdopen(fd, mode);
 }
 
 /* Whether it succeeds or not, what the stream stood for is closed. */
@@ -134,25 +131,25 @@ EXPORT FILE *setmntent(const char *path, const char *mode)
 
 EXPORT FILE *fmemopen(void *data, size_t size, const char *mode)
 {
-    return streams() ? add_stream(real.fmemopen(data, size, mode))
+    return streams() ? add_stream(real.fmemopen(data, size, mode), -1)
                      : real.fmemopen(data, size, mode);
 }
 
 EXPORT FILE *open_memstream(char **ret_data, size_t *ret_size)
 {
-    return streams() ? add_stream(real.open_memstream(ret_data, ret_size))
+    return streams() ? add_stream(real.open_memstream(ret_data, ret_size), -1)
                      : real.open_memstream(ret_data, ret_size);
 }
 
 EXPORT FILE *open_wmemstream(wchar_t **ret_data, size_t *ret_size)
 {
-    return streams() ? add_stream(real.open_wmemstream(ret_data, ret_size))
+    return streams() ? add_stream(real.open_wmemstream(ret_data, ret_size), -1)
                      : real.open_wmemstream(ret_data, ret_size);
 }
 
 EXPORT FILE *fopencookie(void *cookie, const char *mode, cookie_io_functions_t functions)
 {
-    return streams() ? add_stream(real.fopencookie(cookie, mode, functions))
+    return streams() ? add_stream(real.fopencookie(cookie, mode, functions), -1)
                      : real.fopencookie(cookie, mode, functions);
 }
 
