@@ -278,6 +278,43 @@ static int open_temporary(const char *path)
         AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0600));
 }
 
+/* A file without a name leaves nothing behind, however the process ends: by exec, by SIGKILL.  It gets its name when it is
+ * whole.  Some file systems have none, and some security modules let no link be made; who was refused one uses
+ * temporary names from then on. */
+static _Atomic bool links_refused;
+
+void dump_forbid_links(void)
+{
+    store_relaxed(&links_refused, true);
+}
+
+enum { PLACE_BYTES = 48 };
+
+/* Where a descriptor of this thread, which may have a table of its own, can be linked from. */
+static const char *place_of(int fd, char *ret_place)
+{
+    struct text place;
+
+    text_init(&place, ret_place, PLACE_BYTES);
+    text_addf(&place, "/proc/thread-self/fd/%d", fd);
+    return ret_place;
+}
+
+/* -errno: it cannot be done here. */
+static int open_nameless(const char *directory)
+{
+    char place[PLACE_BYTES];
+
+    if (load_relaxed(&links_refused))
+        return -EPERM;
+    const int fd = keep_off_standard(
+        sys_openat(AT_FDCWD, directory, O_WRONLY | O_TMPFILE | O_CLOEXEC, 0600));
+    if (fd < 0 || sys_access(place_of(fd, place), 0 /* F_OK */) == 0)
+        return fd;
+    sys_close(fd);
+    return -ENOENT;
+}
+
 static bool is_root(void)
 {
     return state.root_pid == process_pid();
@@ -339,6 +376,7 @@ enum { FILES_MAX = 4 };
 static struct file {
     const struct profile *profile;
     struct sink_fd sink;
+    bool has_name; /* the temporary one */
     char path[PATTERN_BYTES], temporary[PATTERN_BYTES];
     char title[sizeof SNAPSHOT_TITLE + NAME_BYTES];
 } files[FILES_MAX];
@@ -379,12 +417,40 @@ static int open_file(struct file *file, uint32_t number)
     const int err = ensure_directory(file->temporary);
     if (err < 0)
         return err;
+    int fd = open_nameless(file->temporary);
     text_addf(&temporary, "/.cprof.%d.%lx.%u.%u.%u.tmp", process_pid(),
               load_relaxed(&process_self()->start_ns), number, file->profile->source,
               (unsigned)(file - files));
-    const int fd = temporary.cut ? -ENAMETOOLONG : open_temporary(file->temporary);
+    file->has_name = fd < 0;
+    if (file->has_name)
+        fd = temporary.cut ? -ENAMETOOLONG : open_temporary(file->temporary);
     sink_fd_init(&file->sink, fd);
     return fd < 0 ? fd : 0;
+}
+
+static int rename_file(const struct file *file)
+{
+    const int err = sys_rename(file->temporary, file->path);
+
+    if (err < 0)
+        sys_unlink(file->temporary);
+    return err;
+}
+
+/* A link never replaces a file, so where there is one it goes by the temporary name.  -EAGAIN: no link is allowed. */
+static int name_file(const struct file *file)
+{
+    char place[PLACE_BYTES];
+
+    int err = sys_link(place_of(file->sink.fd, place), file->path);
+    const bool is_taken = err == -EEXIST;
+    if (is_taken)
+        err = sys_link(place, file->temporary);
+    if (err < 0 && err != -ENOSPC && err != -EDQUOT) {
+        dump_forbid_links();
+        return -EAGAIN;
+    }
+    return is_taken && err == 0 ? rename_file(file) : err;
 }
 
 /* err: of what was written. *ret_st: of the finished file. */
@@ -392,13 +458,16 @@ static int close_file(struct file *file, int err, struct stat *ret_st)
 {
     if (err == 0)
         err = sys_fstat(file->sink.fd, ret_st);
+    if (err == 0 && !file->has_name)
+        err = name_file(file);
     const int close_err = sys_close(file->sink.fd);
+    if (!file->has_name)
+        return err;
     if (err == 0)
         err = close_err;
     if (err == 0)
-        err = sys_rename(file->temporary, file->path);
-    if (err < 0)
-        sys_unlink(file->temporary);
+        return rename_file(file);
+    sys_unlink(file->temporary);
     return err;
 }
 
@@ -451,19 +520,23 @@ static size_t begin_files(const struct profile **next, size_t max, uint32_t numb
     return n;
 }
 
-static void end_file(struct file *file, int err, uint32_t number, uint32_t reasons)
+/* False: it needs a temporary name after all. */
+static bool end_file(struct file *file, int err, uint32_t number, uint32_t reasons)
 {
     struct stat st;
 
     err = close_file(file, err, &st);
+    if (err == -EAGAIN)
+        return false;
     if (err < 0) {
         fail(file->path, err);
-        return;
+        return true;
     }
     tally.n_written++;
     log_info("dump: %s: written", file->path);
     if (!(reasons & DUMP_ASKED))
         keep_add(number, file->profile, state.time_s, &st);
+    return true;
 }
 
 static void encode_files(const struct pprof_input *input, struct pprof_output *outputs,
@@ -494,7 +567,7 @@ static bool have_no_room(const struct pprof_output *outputs, size_t n)
     return true;
 }
 
-/* False: nothing is left of them, but one alone may find room. */
+/* False: nothing is left of them, but one alone, or under a name, may find room. */
 static bool write_files(const struct pprof_input *input, size_t n, uint32_t number,
                         uint32_t reasons)
 {
@@ -504,13 +577,14 @@ static bool write_files(const struct pprof_input *input, size_t n, uint32_t numb
     if (n == 0)
         return true;
     encode_files(input, outputs, n);
-    const bool goes_on = n > 1 && have_no_room(outputs, n);
+    const bool fill_disk = n > 1 && have_no_room(outputs, n);
+    bool is_done = !fill_disk;
     for (size_t i = 0; i < n; i++)
-        if (goes_on)
+        if (fill_disk)
             close_file(&files[i], outputs[i].err, &st);
         else
-            end_file(&files[i], outputs[i].err, number, reasons);
-    return !goes_on;
+            is_done &= end_file(&files[i], outputs[i].err, number, reasons);
+    return is_done;
 }
 
 /* `first` and all that show the same. */

@@ -5,9 +5,10 @@
  * called %e.%p.%n.%k.pb.gz.  Paths are made absolute at start, because daemons change their directory.
  * A directory that is missing is made, one level of it.
  *
- * A file is written under a temporary name in the same directory (O_EXCL | O_NOFOLLOW, 0600), which carries the
- * process's start time, so that what a killed process of the same pid has left is not in the way, and renamed
- * when it is whole; on any error it is removed and the reason is logged once for each kind of error.
+ * A file has no name while it is written (O_TMPFILE, 0600), and gets it when it is whole.  Where that cannot be, it is
+ * written under a temporary name in the same directory (O_EXCL | O_NOFOLLOW), which carries the process's start time, so
+ * that what a killed process of the same pid has left is not in the way, and renamed; on any error it is removed.  The
+ * reason of an error is logged once for each kind.
  * Descriptors 0, 1 and 2 are never used, also when the program has closed them.
  *
  * The root of a tree of profiled processes (its parent has no preload; it stays root across exec) writes at exit, the
@@ -37,6 +38,9 @@ void dump_set_profiles(uint32_t profiles);
 
 /* Why a snapshot is written; bits, as several may come together. */
 enum dump_reason { DUMP_ASKED = 1, DUMP_TIMED = 2, DUMP_EXIT = 4 };
+
+/* A seccomp filter that came would not let files be linked to their names. */
+void dump_forbid_links(void);
 
 /* What snapshots are to contain, by the settings. */
 const struct snapshot_options *dump_options(void);

@@ -10,6 +10,7 @@
 
 #include "agent/agent.h"
 #include "agent/apart.h"
+#include "agent/dump.h"
 #include "agent/process.h"
 #include "base/compiler.h"
 #include "base/log.h"
@@ -166,6 +167,8 @@ static const char *look_at(const struct sock_fprog *filter)
     for (size_t i = 0; i < COUNT_OF(apart_calls); i++)
         if (is_deadly(answer_for(filter, apart_calls[i])))
             apart_forbid();
+    if (!is_allowed(answer_for(filter, SYS_linkat)))
+        dump_forbid_links();
     return find_forbidden(filter);
 }
 

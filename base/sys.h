@@ -151,6 +151,11 @@ static inline int sys_rename(const char *from, const char *to)
 {
     return (int)SYS_CALL(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
 }
+/* A name more for what `from` leads to. */
+static inline int sys_link(const char *from, const char *to)
+{
+    return (int)SYS_CALL(SYS_linkat, AT_FDCWD, from, AT_FDCWD, to, AT_SYMLINK_FOLLOW);
+}
 static inline int sys_unlink(const char *path)
 {
     return (int)SYS_CALL(SYS_unlinkat, AT_FDCWD, path, 0);

@@ -4,6 +4,7 @@ import gzip
 import os
 import re
 import resource
+import signal
 import socket
 import subprocess
 import unittest
@@ -286,6 +287,22 @@ class Output(harness.PreloadTest):
         directory = harness.temporary_directory()
         self.refused(f"{directory}/{'x' * 300}/", "File name too long")
         self.assertEqual(os.listdir(directory), [])
+
+    def test_of_a_process_that_is_killed_has_nothing_half_written(self):
+        for _ in range(20):
+            process = harness.start("malloc_loop", "2", CPROF_HEAP_RATE=1, CPROF_INTERVAL="1ms")
+            out = process.run.out
+            process.wait_for(lambda: len(list(out.iterdir())) > 6, "two snapshots")
+            os.kill(process.pid, signal.SIGKILL)
+            self.assertEqual(process.finish().status, -signal.SIGKILL)
+            self.assertEqual([name for name in os.listdir(out) if not name.endswith(".pb.gz")], [])
+
+    def test_where_no_link_may_be_made_is_written_all_the_same(self):
+        for when in ("here", "before"):
+            run = self.assert_ok(preload("forbids_links", when, CPROF_HEAP_RATE=1))
+            self.assertEqual((run.text(), run.profile("heap").count("allocates_ten", "alloc_objects")), ("done\n", 10))
+            self.assertLessEqual({"heap", "allocs", "heap_peak"}, {file.profile for file, _ in run.check_all()})
+            self.assertEqual([name for name in os.listdir(run.out) if not name.endswith(".pb.gz")], [])
 
     def test_does_not_follow_a_link_planted_at_its_temporary_or_final_name(self):
         directory = harness.temporary_directory()

@@ -1,5 +1,5 @@
 /* over_quota - the kernel refuses every write to a file with EDQUOT, as where a quota is used up: then allocates, is asked
- * for two snapshots, and ends. */
+ * for two snapshots, and ends.  The filter is of this thread alone: a thread of the agent's would not be under it. */
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
