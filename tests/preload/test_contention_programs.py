@@ -10,6 +10,7 @@ from harness import bare, preload, tool
 
 EXACT = {"CPROF_BLOCK_RATE": "1ns", "CPROF_MUTEX_RATE": "1ns"}
 WORK_NS = 20 * 10**6  # how long a holder keeps its waiter waiting, at least (asleep.h)
+LEAST_NS = WORK_NS // 2  # deadlines and work begin before the wait does: a busy machine takes from it
 
 
 def label(sample, key):
@@ -36,11 +37,11 @@ class Contended(harness.PreloadTest):
 
     def assert_waited(self, run, function, kind):
         waited = self.waits(run, function)
-        self.assertGreaterEqual(waited.get(kind, 0), WORK_NS * 0.9, f"{function}: {waited}")
+        self.assertGreaterEqual(waited.get(kind, 0), LEAST_NS, f"{function}: {waited}")
 
     def assert_held(self, run, function):
         held = run.profile("mutex").by_any("delay")
-        self.assertGreaterEqual(held.get(function, 0), WORK_NS * 0.9, held)
+        self.assertGreaterEqual(held.get(function, 0), LEAST_NS, held)
 
 
 class Cpp(Contended):
@@ -168,7 +169,7 @@ sys.exit(5)
     def test_python_threads_that_contend(self):
         plain, run = self.run_both(["/usr/bin/python3", "-c", self.PYTHON])
         self.assertEqual(plain.status, 5)
-        self.assertGreaterEqual(self.waits(run, "PyThread_acquire_lock_timed").get("sem", 0), WORK_NS * 0.9)
+        self.assertGreaterEqual(self.waits(run, "PyThread_acquire_lock_timed").get("sem", 0), LEAST_NS)
         kinds = {label(sample, "wait") for sample in run.profile("block").samples}
         self.assertIn("cond", kinds, "threads that wait for the interpreter")
 
@@ -210,7 +211,7 @@ if (!isMainThread) {
         self.assertEqual((plain.status, plain.text().splitlines()[:2]), (6, ["monitors 1200", "held 1201"]))
         waited = sum(sample.values[1] for sample in run.profile("block").samples if label(sample, "wait") == "cond"
                      and any(re.search("ObjectMonitor.*[eE]nter", name) for name in sample.functions()))
-        self.assertGreaterEqual(waited, WORK_NS * 0.9)
+        self.assertGreaterEqual(waited, LEAST_NS)
 
 
 class Allocators(Contended):
