@@ -2,17 +2,12 @@
  * so.  argv[1]: how many to leave free.  Another thread opens and closes meanwhile, where "busy" is argv[2]; "sandboxed" forbids
  * itself clone(). */
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <stdatomic.h>
-#include <stddef.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
-#include "victim.h"
+#include "filter.h"
 
 enum { LIMIT = 100 };
 
@@ -55,21 +50,6 @@ static void *opens_and_closes(void *mine)
     return NULL;
 }
 
-static void forbid_clone(void)
-{
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog filter = {sizeof code / sizeof *code, code};
-
-    check(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) &&
-              !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter),
-          "seccomp");
-}
-
 int main(int argc, char **argv)
 {
     static ino_t before[LIMIT], after[LIMIT];
@@ -80,7 +60,7 @@ int main(int argc, char **argv)
 
     check(!setrlimit(RLIMIT_NOFILE, &limit), "setrlimit");
     if (*how == 's')
-        forbid_clone();
+        forbid_call(SYS_clone, SECCOMP_RET_KILL_PROCESS);
     while (n_sockets < 30 && keeps_socket() >= 0)
         n_sockets++;
     while ((mine = keeps_file()) >= 0)

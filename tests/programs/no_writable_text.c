@@ -1,13 +1,8 @@
 /* Runs itself once more under a filter that refuses memory that can be written and executed, as systemd's
  * MemoryDenyWriteExecute does, and allocates there. */
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 
-#include "victim.h"
+#include "filter.h"
 
 static void forbid(void)
 {
@@ -20,11 +15,7 @@ static void forbid(void)
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
-    struct sock_fprog filter = {sizeof code / sizeof *code, code};
-
-    check(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) &&
-              !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter),
-          "seccomp");
+    install_filter(code, sizeof code / sizeof *code);
 }
 
 int main(int argc, char **argv)

@@ -1,12 +1,6 @@
 /* over_quota - the kernel refuses every write to a file with EDQUOT, as where a quota is used up: then allocates, is asked
  * for two snapshots, and ends.  The filter is of this thread alone: a thread of the agent's would not be under it. */
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-
-#include "victim.h"
+#include "filter.h"
 
 static void *volatile kept[20];
 
@@ -26,12 +20,10 @@ int main(void)
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EDQUOT),
     };
-    struct sock_fprog filter = {sizeof code / sizeof *code, code};
     FILE *file = fopen("own", "w");
 
-    check(file && !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) &&
-              !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter),
-          "seccomp");
+    check(file, "own file");
+    install_filter(code, sizeof code / sizeof *code);
     for (int i = 0; i < 20; i++)
         kept[i] = malloc(opaque(1000));
     if (!getenv("CPROF_OUT"))

@@ -1,11 +1,5 @@
 /* Forbids itself every opening, renaming and removing of files, then allocates and is asked for a snapshot. */
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-
-#include "victim.h"
+#include "filter.h"
 
 static void *volatile kept[20];
 
@@ -32,10 +26,7 @@ int main(void)
 #endif
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
-    struct sock_fprog filter = {sizeof code / sizeof *code, code};
-    check(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) &&
-              !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter),
-          "seccomp");
+    install_filter(code, sizeof code / sizeof *code);
     for (int i = 0; i < 20; i++)
         kept[i] = malloc(opaque(1000));
     raise(SIGUSR2);
