@@ -3,6 +3,7 @@
  *
  * The creator is sampled once the thread exists: it is the creator's time, and the new thread runs already.  Nothing of
  * the agent runs in the new thread: it has no record (thread.h) before it needs one.
+ * A snapshot that the new thread takes at once may come before its creator was sampled.
  *
  * Any thread, signal-safe; errno is kept. */
 #ifndef CPROF_AGENT_THREADCREATE_H
