@@ -8,6 +8,9 @@
 #include "base/log.h"
 #include "base/text.h"
 
+enum { FIRST_FILES = 64 };
+static struct keep_file first_files[FIRST_FILES]; /* so that the usual exit needs no memory */
+
 static struct {
     uint64_t max_snapshots, max_bytes;
     size_t capacity; /* of the ring */
@@ -21,6 +24,8 @@ static struct {
 void keep_init(uint64_t max_snapshots, uint64_t max_bytes,
                void (*remove)(const struct keep_file *file))
 {
+    state.ring = first_files;
+    state.capacity = FIRST_FILES;
     state.remove = remove;
     state.max_snapshots = max_snapshots;
     state.max_bytes = max_bytes;
@@ -52,15 +57,15 @@ static void drop_oldest(void)
 /* Room for twice as many files. */
 static bool grow(void)
 {
-    enum { FIRST_FILES = 256 };
-    const size_t capacity = state.capacity ? state.capacity * 2 : FIRST_FILES;
+    const size_t capacity = state.capacity * 2;
     struct keep_file *ring = arena_map(capacity * sizeof *ring);
 
     if (!ring)
         return false;
     for (size_t i = 0; i < state.n; i++)
         ring[i] = *at(i);
-    arena_unmap(state.ring, state.capacity * sizeof *ring);
+    if (state.ring != first_files)
+        arena_unmap(state.ring, state.capacity * sizeof *ring);
     state.ring = ring;
     state.capacity = capacity;
     state.first = 0;

@@ -65,6 +65,20 @@ TEST_ALONE(a_snapshot_of_a_thousand_files_does_not_remove_its_own)
     CHECK_INT(removed[1999].inode, 20999, "its last file");
 }
 
+TEST_ALONE(the_files_of_an_exit_are_remembered_without_memory)
+{
+    start(1, 1 << 30);
+    arena_set_cap(0, 0);
+    write_snapshot(1, 60, 10);
+    CHECK_INT(n_removed, 0, "one snapshot stays");
+    write_snapshot(2, 4, 10);
+    CHECK_INT(n_removed, 60, "what was remembered is removed");
+    write_snapshot(3, 100, 10);
+    CHECK_INT(n_removed, 64, "what could not be remembered stays");
+    write_snapshot(4, 1, 10);
+    CHECK_INT(n_removed, 124, "60 of 100: four places were the second one's");
+}
+
 TEST_ALONE(a_file_is_the_same_by_device_inode_and_time)
 {
     struct stat st = {
