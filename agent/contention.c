@@ -80,19 +80,20 @@ static struct weight weigh_block(struct thread *thread, int64_t delay_ns)
                          delay_ns > 0 ? (uint64_t)delay_ns : 1);
 }
 
-/* True: this thread may take another stack now. */
-static bool spend(struct wait_budget *budget, int64_t now, uint64_t rate)
+/* True: this thread may walk another stack now. */
+static bool may_walk(const struct wait_budget *budget, int64_t now, uint64_t rate)
 {
-    enum { SECOND_NS = 1000000000, STACKS_PER_SECOND = 1000 };
+    return rate == 1 || budget->next_ns <= now;
+}
 
-    if (rate == 1)
-        return true;
-    if (budget->next_ns > now)
-        return false;
+/* It has. */
+static void spend(struct wait_budget *budget, int64_t now)
+{
+    enum { SECOND_NS = 1000000000, WALKS_PER_SECOND = 1000 };
+
     if (budget->next_ns < now - SECOND_NS)
         budget->next_ns = now - SECOND_NS;
-    budget->next_ns += SECOND_NS / STACKS_PER_SECOND;
-    return true;
+    budget->next_ns += SECOND_NS / WALKS_PER_SECOND;
 }
 
 static void carry(struct wait_budget *budget, struct weight weight)
@@ -137,32 +138,30 @@ static void use_event(struct sample *sample, struct stack *stack)
         count(sample_record(SOURCE_BLOCK, stack, event->block_tag), event->block);
 }
 
-/* What the budget refuses is carried; what it grants takes along what was carried. */
-static struct weight settle(struct wait_budget *budget, struct weight weight, int64_t now,
-                            uint64_t rate)
-{
-    if (!weight.units)
-        return NOT_KEPT;
-    if (spend(budget, now, rate))
-        return take_carried(budget, weight);
-    carry(budget, weight);
-    return NOT_KEPT;
-}
-
+/* A stack that is known costs no walk, so most events are charged where they happened, however many there are; those
+ * that would need one too many are carried. */
 static void record_event(struct thread *thread, struct event *event, int64_t now)
 {
     struct thread_waits *waits = &thread->waits;
+    const bool is_mutex = event->mutex.units, is_block = event->block.units;
 
-    event->mutex = settle(&waits->mutex, event->mutex, now, load_relaxed(&mutex_rate));
-    event->block = settle(&waits->block, event->block, now, load_relaxed(&block_rate));
-    if (!event->mutex.units && !event->block.units)
+    if (!is_mutex && !is_block)
         return;
+    if (is_mutex)
+        event->mutex = take_carried(&waits->mutex, event->mutex);
+    if (is_block)
+        event->block = take_carried(&waits->block, event->block);
     event->sample.use = use_event;
     event->sample.is_repeated = true;
-    event->sample.source = event->block.units ? SOURCE_BLOCK : SOURCE_MUTEX;
+    event->sample.source = is_block ? SOURCE_BLOCK : SOURCE_MUTEX;
+    event->sample.recall_only =
+        !(is_mutex && may_walk(&waits->mutex, now, load_relaxed(&mutex_rate))) &&
+        !(is_block && may_walk(&waits->block, now, load_relaxed(&block_rate)));
     if (!sample_take(&event->sample)) {
         carry(&waits->mutex, event->mutex);
         carry(&waits->block, event->block);
+    } else if (event->sample.is_walked) {
+        spend(is_block ? &waits->block : &waits->mutex, now);
     }
 }
 
@@ -185,11 +184,15 @@ static struct stack *take_early(struct thread *thread, int64_t now,
         .sample = {
                    .source = SOURCE_BLOCK, .use = use_early, .from = from, .is_repeated = true}
     };
+    struct wait_budget *budget = &thread->waits.block;
     const uint64_t rate = load_relaxed(&block_rate);
 
-    if (rate == 0 || !spend(&thread->waits.block, now, rate))
+    if (rate == 0)
         return NULL;
+    early.sample.recall_only = !may_walk(budget, now, rate);
     sample_take(&early.sample);
+    if (early.sample.is_walked)
+        spend(budget, now);
     return early.stack;
 }
 

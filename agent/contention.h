@@ -8,8 +8,9 @@
  *
  * Sampling: an event of d ns is kept when d >= rate, else with the probability d / rate, and then counts as
  * rate / d events of `rate` ns in sum: unbiased in count and delay (Poisson sampling, Horvitz and Thompson
- * 1952).  With a mutex fraction n it is one of n.  A thread gives at most 1000 stacks a second
- * to each profile, but for rate 1; the weight of the others is carried on to its next one.
+ * 1952).  With a mutex fraction n it is one of n.  Stacks that are met again are recognised (unwind.h) and charged
+ * however often; of others a thread walks at most 1000 a second for each profile, but for rate 1, and the weight of
+ * those that would be too many is carried on to its next one.
  *
  * No stack is taken while the program holds the lock that is waited for: the stack of a lock's waiter is taken
  * before it waits, that of the holder after the release.  A condition's waiter holds its mutex before and

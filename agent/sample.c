@@ -82,6 +82,7 @@ static inline bool walk(struct sample *sample)
         stack_capture_bytes() + sizeof(uintptr_t) * (is_deep ? DEEP_FRAMES : SHALLOW_FRAMES);
     void (*work)(void *) = is_deep ? capture_deep : capture_shallow;
 
+    sample->is_walked = true;
     if (unlikely(!stack_has_room(room)))
         return stack_call_on_scratch(work, sample);
     work(sample);
@@ -108,10 +109,10 @@ bool sample_take(struct sample *sample)
         thread_count_drop(sample->source, DROP_REENTRANT);
         return false;
     }
-    const bool is_taken = recall(sample) || walk(sample);
+    const bool is_taken = recall(sample) || (!sample->recall_only && walk(sample));
     if (likely(is_taken))
         thread_count_kept(sample->source);
-    else
+    else if (!sample->recall_only)
         thread_count_drop(sample->source, DROP_STACK_FULL);
     guard_leave();
     return is_taken;

@@ -24,8 +24,10 @@ struct sample {
     void (*use)(struct sample *sample, struct stack *stack);
     /* A frame of the caller in which the walk begins, to pass the agent's own ones; NULL: here. */
     const struct unwind_frame *from;
-    bool
-        is_repeated; /* the same stack is likely to come again from there: it is remembered; not with skip */
+    /* The same stack is likely to come again from there: it is remembered; not with skip. */
+    bool is_repeated;
+    bool recall_only; /* not taken where it has to be walked, which is no drop */
+    bool is_walked;   /* set where it had to be */
 };
 
 /* False: dropped and counted; use() was not called. */

@@ -31,7 +31,7 @@ struct wait {
     struct contention *call;          /* the owner's: on the wrapper's stack */
 };
 
-/* At most so many stacks a second; what comes in between is added to the next one. */
+/* At most so many stacks are walked in a second; what needs one more is added to the next one. */
 struct wait_budget {
     int64_t next_ns;
     _Atomic uint64_t carried_units, carried_ns;

@@ -16,7 +16,7 @@ static pthread_barrier_t barrier;
 static sem_t semaphore;
 static mtx_t mtx;
 static cnd_t cnd;
-static int word;
+static int word, pi_word;
 static struct timespec real_later, mono_later;
 
 /* ---- the other thread: takes first, says so, and gives 20 ms after the main thread began to wait ---- */
@@ -76,6 +76,28 @@ static void wake_word(void)
 {
     syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
+
+static void lock_pi(void)
+{
+    check(!syscall(SYS_futex, &pi_word, FUTEX_LOCK_PI_PRIVATE, 0, NULL, NULL, 0), "lock");
+}
+static void unlock_pi(void)
+{
+    check(!syscall(SYS_futex, &pi_word, FUTEX_UNLOCK_PI_PRIVATE, 0, NULL, NULL, 0), "unlock");
+}
+/* Wakes the waiter for `word` as the owner of `pi_word`. */
+static void requeue(void)
+{
+    check(syscall(SYS_futex, &word, FUTEX_CMP_REQUEUE_PI_PRIVATE, 1, NULL, &pi_word, 0) == 1,
+          "requeue");
+}
+
+/* Newer ones may be missing in <linux/futex.h> (5.14, 5.16) and in the kernel. */
+enum { LOCK_PI2_PRIVATE = 13 | FUTEX_PRIVATE_FLAG, NR_WAITV = 449 };
+static struct {
+    uint64_t value, address;
+    uint32_t flags, unused;
+} waitv = {0, (uintptr_t)&word, 2 /* 32 bits */ | FUTEX_PRIVATE_FLAG, 0};
 
 static struct partner {
     void (*take)(void), (*give)(void);
@@ -138,6 +160,11 @@ WAY(thrd_join, thrd_join(partner.c11_thread, NULL))
 WAY(futex_wait, syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0))
 WAY(futex_wait_bitset,
     syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, 0, &mono_later, NULL, 1))
+WAY(futex_lock_pi, syscall(SYS_futex, &pi_word, FUTEX_LOCK_PI_PRIVATE, 0, &real_later, NULL, 0))
+WAY(futex_lock_pi2, syscall(SYS_futex, &pi_word, LOCK_PI2_PRIVATE, 0, &mono_later, NULL, 0))
+WAY(futex_wait_requeue_pi,
+    syscall(SYS_futex, &word, FUTEX_WAIT_REQUEUE_PI_PRIVATE, 0, &mono_later, &pi_word, 0))
+WAY(futex_waitv, syscall(NR_WAITV, &waitv, 1, 0, &mono_later, CLOCK_MONOTONIC))
 
 enum join { BY_US, BY_WAY, BY_C11_WAY };
 
@@ -181,11 +208,24 @@ static const struct way {
     WAIT(barrier_wait, "barrier", meet, nothing, nothing),
     WAIT(futex_wait, "futex", wake_word, nothing, nothing),
     WAIT(futex_wait_bitset, "futex", wake_word, nothing, nothing),
+    LOCK(futex_lock_pi, "futex", lock_pi, unlock_pi),
+    LOCK(futex_lock_pi2, "futex", lock_pi, unlock_pi),
+    WAIT(futex_wait_requeue_pi, "futex", requeue, nothing, unlock_pi),
+    WAIT(futex_waitv, "futex", wake_word, nothing, nothing),
     JOIN(join, BY_WAY),
     JOIN(timedjoin, BY_WAY),
     JOIN(clockjoin, BY_WAY),
     JOIN(thrd_join, BY_C11_WAY),
 };
+
+static bool is_there(const struct way *way)
+{
+    if (way->wait == in_futex_lock_pi2)
+        return syscall(SYS_futex, NULL, LOCK_PI2_PRIVATE, 0, NULL, NULL, 0) && errno != ENOSYS;
+    if (way->wait == in_futex_waitv)
+        return syscall(NR_WAITV, NULL, 0, 0, NULL, 0) && errno != ENOSYS;
+    return true;
+}
 
 static void try_way(const struct way *way)
 {
@@ -221,6 +261,9 @@ int main(void)
     mtx_init(&mtx, mtx_timed);
     cnd_init(&cnd);
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
-        try_way(&ways[i]);
+        if (is_there(&ways[i]))
+            try_way(&ways[i]);
+        else
+            fprintf(stderr, "%s: this kernel has none\n", ways[i].name);
     return 0;
 }

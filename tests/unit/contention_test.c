@@ -108,20 +108,41 @@ TEST_ALONE(a_fraction_of_n_keeps_one_of_n_whatever_its_length)
     CHECK_INT(sums.ns, sums.count * D, "ns");
 }
 
-TEST_ALONE(over_1000_stacks_a_second_the_weight_is_carried_to_the_next)
+TEST_ALONE(a_place_that_is_known_is_charged_however_often_it_comes)
 {
     enum { RATE = 1000, N = 5000, D = 2000 };
 
     set_up(RATE, RATE, 0);
     for (int i = 0; i < N; i++)
         contention_on_release(D);
+    CHECK_INT(recorded(SOURCE_MUTEX).count, N, "count");
+    CHECK_INT(recorded(SOURCE_MUTEX).ns, N * D, "ns");
+    CHECK_INT(load_relaxed(&budget()->carried_ns), 0, "carried");
+}
+
+/* More depths than there are places for walks to be remembered. */
+static NOINLINE void release_deep(int depth, int64_t ns)
+{
+    char *volatile room = __builtin_alloca((size_t)depth * 16 + 16);
+
+    room[0] = 1;
+    contention_on_release(ns);
+}
+
+TEST_ALONE(over_1000_walks_a_second_the_weight_is_carried_to_the_next)
+{
+    enum { RATE = 1000, N = 5000, D = 2000, DEPTHS = 3000 };
+
+    set_up(RATE, RATE, 0);
+    for (int i = 0; i < N; i++)
+        release_deep(i * 7 % DEPTHS, D);
     const struct sums before = recorded(SOURCE_MUTEX);
     CHECK_AT_LEAST(load_relaxed(&thread_own_record()->n_kept[SOURCE_MUTEX]), 1000,
                    "stacks at once");
     CHECK_AT_LEAST(load_relaxed(&budget()->carried_ns), D, "carried");
     CHECK_INT(before.ns + (int64_t)load_relaxed(&budget()->carried_ns), N * D, "ns");
     budget()->next_ns = 0; /* time goes by */
-    contention_on_release(D);
+    release_deep(DEPTHS, D);
     CHECK_INT(recorded(SOURCE_MUTEX).ns, (N + 1) * D, "ns with what was carried");
     CHECK_INT(recorded(SOURCE_MUTEX).count, N + 1, "count with what was carried");
     CHECK_INT(load_relaxed(&budget()->carried_ns), 0, "carried");
