@@ -218,6 +218,8 @@ EXPORT void free_sized(void *p, size_t size)
 
 static COLD void free_aligned_sized_tracked(void *p, size_t alignment, size_t size)
 {
+    if (unlikely(real_is_early(p)))
+        return;
     heap_on_free(p);
     real.free_aligned_sized(p, alignment, size);
 }

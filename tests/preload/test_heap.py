@@ -180,6 +180,9 @@ class Errno(harness.PreloadTest):
         self.assertIn("0 calls that succeeded changed errno", expected.text())
         for settings in ({}, {"CPROF_HEAP_RATE": 1}, {"CPROF_HEAP_RATE": 4096}, {"CPROF_HEAP_RATE": 0}):
             self.assert_same(expected, preload("errno_kept", **settings), settings)
+        heap = preload("errno_kept", CPROF_HEAP_RATE=1).profile("heap")
+        self.assertEqual((heap.count("frees_by_other_names", "alloc_objects"),
+                          heap.count("frees_by_other_names", "inuse_objects")), (9000, 0))
         full = preload("errno_kept", CPROF_HEAP_RATE=1, CPROF_MEMORY="1m")
         self.assertEqual((full.status, full.stdout), (0, expected.stdout), "with the agent's memory used up")
 

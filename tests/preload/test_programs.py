@@ -242,6 +242,15 @@ class Allocators(harness.PreloadTest):
         self.assertEqual((run.status, run.text()), (5, "done\n"), run.stderr)
         self.assert_one_message(run, "defines malloc itself", "profile is empty")
 
+    def test_one_with_its_own_operator_new_is_said(self):
+        env = {"LD_PRELOAD": f"{harness.LIBRARY} {self.jemalloc()}"}
+        for settings in ({"CPROF_LOG_LEVEL": "info"}, {}):
+            run = preload("cpp_names", CPROF_HEAP_RATE=1, env=env, **settings)
+            said = [line for line in run.messages() if "has its own operator new: C++ allocations are not seen" in line]
+            self.assertEqual((run.status, len(said)), (4, 1 if settings else 0), run.stderr)
+            self.assertTrue(run.profile("heap").comment("its own operator new"))
+        self.assertFalse(preload("cpp_names", CPROF_HEAP_RATE=1).profile("heap").comment("its own operator new"))
+
     def test_a_stub_for_mallocs_address_is_no_allocator(self):
         run = preload("address_of_malloc", CPROF_HEAP_RATE=1)
         self.assertEqual((run.status, run.messages()), (5, []), run.stderr)

@@ -1,4 +1,6 @@
 /* Calls every allocation function many times with a strange errno and prints what each returned and left in errno. */
+#include <dlfcn.h>
+
 #include "victim.h"
 
 enum { STRANGE = 4242, N = 3000 };
@@ -42,6 +44,31 @@ static void result(const char *what, bool succeeded, int err)
         result(what, p != NULL, 0); \
     }
 
+/* glibc has the sized ones from 2.43 on, and cfree no more; the agent has all of them. */
+NAMED void frees_by_other_names(void)
+{
+    void (*const by_name)(void *) = (void (*)(void *))dlsym(RTLD_DEFAULT, "cfree");
+    void (*const sized)(void *, size_t) =
+        (void (*)(void *, size_t))dlsym(RTLD_DEFAULT, "free_sized");
+    void (*const aligned)(void *, size_t, size_t) =
+        (void (*)(void *, size_t, size_t))dlsym(RTLD_DEFAULT, "free_aligned_sized");
+
+    for (int i = 0; i < 3 * N; i++) {
+        void *p = i % 3 == 2 ? aligned_alloc(64, opaque(640)) : malloc(opaque(640));
+        KEEP(p);
+        errno = STRANGE;
+        if (i % 3 == 0 && by_name)
+            by_name(p);
+        else if (i % 3 == 1 && sized)
+            sized(p, 640);
+        else if (i % 3 == 2 && aligned)
+            aligned(p, 64, 640);
+        else
+            free(p);
+        result("free by another name", true, 0);
+    }
+}
+
 int main(void)
 {
     const size_t huge = opaque(SIZE_MAX / 2);
@@ -60,6 +87,7 @@ int main(void)
     SUCCEEDS("memalign", memalign(256, opaque(1000)))
     SUCCEEDS("valloc", valloc(opaque(1000)))
     SUCCEEDS("pvalloc", pvalloc(opaque(1000)))
+    frees_by_other_names();
     for (int i = 0; i < N; i++) {
         void *p = NULL;
         errno = STRANGE;

@@ -202,7 +202,7 @@ TEST_ALONE(the_first_call_of_a_thread_is_a_sample_no_more_often_than_others)
     CHECK_AT_LEAST(n, N * 0.0952 - 5 * 42, "samples");
 }
 
-TEST_ALONE(rate_0_records_nothing_and_looks_again_after_64_mib)
+TEST_ALONE(rate_0_records_nothing_and_looks_again_after_1_mib)
 {
     set_up(0);
     for (uint64_t i = 0; i < 100; i++) {
