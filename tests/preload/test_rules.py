@@ -328,7 +328,9 @@ class Shipped(RulesTest):
     def test_openssl(self):
         self.shipped("openssl", "opens_openssl", profiles={
             "openssl.ssl": {"opens_tls": 1}, "openssl.ssl_ctx": {"opens_tls": 1}, "openssl.bio": {"opens_bio": 1},
-            "openssl.md_ctx": {"opens_digest": 1}, "openssl.cipher_ctx": {"opens_cipher": 1}})
+            "openssl.md_ctx": {"opens_digest": 1}, "openssl.cipher_ctx": {"opens_cipher": 1},
+            "openssl.pkey_ctx": {"opens_keys": 1}, "openssl.encode_ctx": {"opens_encoder": 1},
+            "openssl.mac_ctx": {"opens_mac": 1}, "openssl.kdf_ctx": {"opens_kdf": 1}})
 
     def test_zlib(self):
         self.shipped("zlib", "opens_zlib", profiles={
@@ -349,9 +351,11 @@ class Shipped(RulesTest):
         self.assertEqual(profile.all_values("maps"), (1, 3 << 20))
 
     def test_cuda(self):
-        run = self.shipped("cuda", "opens_cuda", profiles={"cuda.memory": {"opens_memory": 1},
+        run = self.shipped("cuda", "opens_cuda", profiles={"cuda.memory": {"opens_memory": 1, "opens_rows": 1, "opens_slices": 1},
+                                                           "cuda.array": {"opens_arrays": 2},
                                                            "cuda.stream": {"opens_streams": 1}})
-        self.assertEqual(run.profile("cuda.memory").all_values("opens_memory"), (1, 5000))
+        for function, values in (("opens_memory", (1, 5000)), ("opens_rows", (1, 0)), ("opens_slices", (1, 0))):
+            self.assertEqual(run.profile("cuda.memory").all_values(function), values, function)
 
     def test_all_at_once(self):
         paths = ":".join(str(path) for path in sorted(RULES.glob("*.rules")))

@@ -13,6 +13,53 @@ int cudaMalloc(void **ret, size_t size)
     return make(ret, size);
 }
 
+/* What cudaMalloc3D() gives and takes; the first word is the address. */
+struct cudaPitchedPtr {
+    void *at;
+    size_t pitch, width, height;
+};
+struct cudaExtent {
+    size_t width, height, depth;
+};
+
+int cudaMallocPitch(void **ret, size_t *ret_pitch, size_t width, size_t height);
+int cudaMallocPitch(void **ret, size_t *ret_pitch, size_t width, size_t height)
+{
+    *ret_pitch = (width + 511) & ~(size_t)511;
+    return make(ret, *ret_pitch * height);
+}
+
+int cudaMalloc3D(struct cudaPitchedPtr *ret, struct cudaExtent extent);
+int cudaMalloc3D(struct cudaPitchedPtr *ret, struct cudaExtent extent)
+{
+    ret->width = extent.width;
+    ret->height = extent.height;
+    ret->pitch = (extent.width + 511) & ~(size_t)511;
+    return make(&ret->at, ret->pitch * extent.height * extent.depth);
+}
+
+int cudaMallocArray(void **ret, const void *format, size_t width, size_t height,
+                    unsigned flags);
+int cudaMallocArray(void **ret, const void *format, size_t width, size_t height, unsigned flags)
+{
+    (void)format;
+    (void)flags;
+    return make(ret, width * height);
+}
+
+int cudaMalloc3DArray(void **ret, const void *format, struct cudaExtent extent, unsigned flags);
+int cudaMalloc3DArray(void **ret, const void *format, struct cudaExtent extent, unsigned flags)
+{
+    return cudaMallocArray(ret, format, extent.width, extent.height * extent.depth, flags);
+}
+
+int cudaFreeArray(void *array);
+int cudaFreeArray(void *array)
+{
+    free(array);
+    return 0;
+}
+
 int cudaFree(void *at);
 int cudaFree(void *at)
 {

@@ -1,10 +1,23 @@
-/* Leaves one piece of memory and one stream.
+/* Leaves one piece of memory, of memory in rows and in slices, one array of each kind and one stream.
  * needs: libcudart
  * flags: -Wl,-rpath,@BUILT@ @BUILT@/libcudart.so */
 #include "victim.h"
 
 int cudaMalloc(void **ret, size_t size);
 int cudaFree(void *at);
+struct cudaPitchedPtr {
+    void *at;
+    size_t pitch, width, height;
+};
+struct cudaExtent {
+    size_t width, height, depth;
+};
+int cudaMallocPitch(void **ret, size_t *ret_pitch, size_t width, size_t height);
+int cudaMalloc3D(struct cudaPitchedPtr *ret, struct cudaExtent extent);
+int cudaMallocArray(void **ret, const void *format, size_t width, size_t height,
+                    unsigned flags);
+int cudaMalloc3DArray(void **ret, const void *format, struct cudaExtent extent, unsigned flags);
+int cudaFreeArray(void *array);
 int cudaStreamCreate(void **ret);
 int cudaStreamDestroy(void *stream);
 
@@ -14,6 +27,37 @@ NAMED static void opens_memory(void)
 
     printf("%d %d\n", cudaMalloc(&kept, 5000), cudaMalloc(&freed, 7000));
     printf("%d %d\n", cudaMalloc(&none, (size_t)1 << 40), cudaFree(freed));
+}
+
+NAMED static void opens_rows(void)
+{
+    void *kept, *freed;
+    size_t pitch;
+
+    printf("%d %d", cudaMallocPitch(&kept, &pitch, 100, 10),
+           cudaMallocPitch(&freed, &pitch, 100, 10));
+    printf(" %zu %d\n", pitch, cudaFree(freed));
+}
+
+NAMED static void opens_slices(void)
+{
+    const struct cudaExtent extent = {100, 10, 2};
+    struct cudaPitchedPtr kept, freed;
+
+    printf("%d %d", cudaMalloc3D(&kept, extent), cudaMalloc3D(&freed, extent));
+    printf(" %zu %d\n", freed.pitch, cudaFree(freed.at));
+}
+
+NAMED static void opens_arrays(void)
+{
+    const struct cudaExtent extent = {100, 10, 2};
+    void *kept, *kept_3d, *freed, *freed_3d;
+
+    printf("%d %d %d %d\n", cudaMallocArray(&kept, NULL, 10, 10, 0),
+           cudaMallocArray(&freed, NULL, 10, 10, 0),
+           cudaMalloc3DArray(&kept_3d, NULL, extent, 0),
+           cudaMalloc3DArray(&freed_3d, NULL, extent, 0));
+    printf("%d %d\n", cudaFreeArray(freed), cudaFreeArray(freed_3d));
 }
 
 NAMED static void opens_streams(void)
@@ -27,6 +71,9 @@ NAMED static void opens_streams(void)
 int main(void)
 {
     opens_memory();
+    opens_rows();
+    opens_slices();
+    opens_arrays();
     opens_streams();
     return 0;
 }
