@@ -18,6 +18,19 @@ new tab: NULL EINVAL
 new newline: NULL EINVAL
 new heap: NULL EEXIST
 new threadcreate: NULL EEXIST
+new cmdline: NULL EEXIST
+new cpu: NULL EEXIST
+new flame: NULL EEXIST
+new goroutine: NULL EEXIST
+new metrics: NULL EEXIST
+new profile: NULL EEXIST
+new rate: NULL EEXIST
+new snapshot: NULL EEXIST
+new start: NULL EEXIST
+new stop: NULL EEXIST
+new symbol: NULL EEXIST
+new thread: NULL EEXIST
+new trace: NULL EEXIST
 new 256 bytes: NULL EINVAL
 new 255 bytes: made 0
 its name: 255 bytes
@@ -118,7 +131,8 @@ class Values(PreloadTest):
         run = preload("api_moments", harness.victim("libapi_plug"), CPROF_MIN_LIFE="0s")
         self.assertEqual((run.status, run.errors()), (0, ""))
         lines = run.text().splitlines()
-        self.assertEqual(lines[0], "vfork child: add 0, write Operation not permitted, count 5")
+        self.assertEqual(lines[0], "vfork child: add 0, write Operation not permitted, "
+                                   "snapshot Operation not permitted, count 5")
         child = int(lines[-1].split()[1])
         early = run.profile("early")
         self.assertEqual(early.count("added_in_constructor", "early"), 1)

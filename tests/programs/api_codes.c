@@ -23,6 +23,9 @@ static cprof_profile *make(const char *what, const char *name)
 
 static void make_all(void)
 {
+    static const char *const kept[] = {"cmdline", "cpu",    "flame",    "goroutine", "metrics",
+                                       "profile", "rate",   "snapshot", "start",     "stop",
+                                       "symbol",  "thread", "trace"};
     static char longest[257];
 
     make("NULL", NULL);
@@ -32,6 +35,8 @@ static void make_all(void)
     make("newline", "two\n");
     make("heap", "heap");
     make("threadcreate", "threadcreate");
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        make(kept[i], kept[i]);
     memset(longest, 'n', 256);
     make("256 bytes", longest);
     longest[255] = '\0';

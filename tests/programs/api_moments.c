@@ -66,18 +66,19 @@ static void use_plugin(const char *path)
 
 static void use_vfork(void)
 {
-    static volatile int err, write_err;
+    static volatile int err, write_err, snapshot_err;
     const pid_t child = vfork();
 
     if (child == 0) {
         err = cprof_profile_add(forked, "vfork", 0);
         cprof_profile_remove(forked, (void *)4);
         write_err = cprof_profile_write(forked, 1, 1);
+        snapshot_err = cprof_snapshot();
         _exit(0);
     }
     waitpid(child, NULL, 0);
-    printf("vfork child: add %d, write %s, count %zu\n", err, strerror(write_err),
-           cprof_profile_count(forked));
+    printf("vfork child: add %d, write %s, ", err, strerror(write_err));
+    printf("snapshot %s, count %zu\n", strerror(snapshot_err), cprof_profile_count(forked));
     fflush(stdout);
 }
 
