@@ -360,6 +360,100 @@ EXPORT int signalfd(int fd, const sigset_t *set, int flags)
                              : real.signalfd(fd, set, flags);
 }
 
+/* libc opens these by calls of its own, which are not seen. */
+
+EXPORT int mkstemp(char *path)
+{
+    return all() ? add(real.mkstemp(path)) : real.mkstemp(path);
+}
+
+EXPORT int mkstemp64(char *path)
+{
+    return all() ? add(real.mkstemp64(path)) : real.mkstemp64(path);
+}
+
+EXPORT int mkostemp(char *path, int flags)
+{
+    return all() ? add(real.mkostemp(path, flags)) : real.mkostemp(path, flags);
+}
+
+EXPORT int mkostemp64(char *path, int flags)
+{
+    return all() ? add(real.mkostemp64(path, flags)) : real.mkostemp64(path, flags);
+}
+
+EXPORT int mkstemps(char *path, int n_suffix)
+{
+    return all() ? add(real.mkstemps(path, n_suffix)) : real.mkstemps(path, n_suffix);
+}
+
+EXPORT int mkstemps64(char *path, int n_suffix)
+{
+    return all() ? add(real.mkstemps64(path, n_suffix)) : real.mkstemps64(path, n_suffix);
+}
+
+EXPORT int mkostemps(char *path, int n_suffix, int flags)
+{
+    return all() ? add(real.mkostemps(path, n_suffix, flags))
+                 : real.mkostemps(path, n_suffix, flags);
+}
+
+EXPORT int mkostemps64(char *path, int n_suffix, int flags)
+{
+    return all() ? add(real.mkostemps64(path, n_suffix, flags))
+                 : real.mkostemps64(path, n_suffix, flags);
+}
+
+EXPORT int shm_open(const char *name, int flags, mode_t mode)
+{
+    return all() ? add(real.shm_open(name, flags, mode)) : real.shm_open(name, flags, mode);
+}
+
+EXPORT mqd_t mq_open_here(const char *name, int flags, mode_t mode,
+                          struct mq_attr *attributes) __asm__("mq_open");
+mqd_t mq_open_here(const char *name, int flags, mode_t mode, struct mq_attr *attributes)
+{
+    return all() ? add(real.mq_open(name, flags, mode, attributes))
+                 : real.mq_open(name, flags, mode, attributes);
+}
+
+EXPORT mqd_t __mq_open_2(const char *name, int flags)
+{
+    return all() ? add(real.__mq_open_2(name, flags)) : real.__mq_open_2(name, flags);
+}
+
+EXPORT int mq_close(mqd_t fd)
+{
+    if (unlikely(handles_has(fd)))
+        handles_take(fd);
+    return real.mq_close(fd);
+}
+
+EXPORT int posix_openpt(int flags)
+{
+    return all() ? add(real.posix_openpt(flags)) : real.posix_openpt(flags);
+}
+
+EXPORT int getpt(void)
+{
+    return all() ? add(real.getpt()) : real.getpt();
+}
+
+EXPORT int pidfd_open(pid_t pid, unsigned flags)
+{
+    if (!real.pidfd_open) { /* before glibc 2.36 */
+        errno = ENOSYS;
+        return -1;
+    }
+    return all() ? add(real.pidfd_open(pid, flags)) : real.pidfd_open(pid, flags);
+}
+
+EXPORT int fanotify_init(unsigned flags, unsigned event_flags)
+{
+    return all() ? add(real.fanotify_init(flags, event_flags))
+                 : real.fanotify_init(flags, event_flags);
+}
+
 /* ---- other names of the same ---- */
 
 ALSO(int, __close, close, int fd);

@@ -163,6 +163,12 @@ class Ways(harness.PreloadTest):
         self.assertEqual(live(run, "blob"), {"keeps_all": truth(run)[1]})
         self.assertEqual(truth(run)[1], 12)
 
+    def test_a_stream_of_cpp_is_one_of_them(self):
+        run = self.assert_ok(preload("fstreams", CPROF_PROFILES="blob,fd"))
+        self.assertEqual(run.text(), "open 2, descriptors 5\n")
+        self.assertEqual(live(run, "blob"), {"keeps_reading": 1, "keeps_writing": 1})
+        self.assertEqual(live(run, "fd"), {"keeps_reading": 1, "keeps_writing": 1, "[inherited]": 3})
+
     def test_freopen_moves_a_stream_and_a_failing_one_releases_it(self):
         run = self.way("reopened")
         self.assertEqual(live(run, "blob"), {"keeps_reopened": 1})
@@ -193,6 +199,15 @@ class Ways(harness.PreloadTest):
         self.assertEqual([name for name in live(run, "fd") if name == "[untracked]"], [])
         for name in ("connection", "heap"):
             self.assertEqual([file for file in run.files() if file.profile == name], [])
+
+    def test_fd_shows_what_libc_opens_by_calls_of_its_own(self):
+        run = self.assert_ok(preload("descriptors", "reuse", CPROF_PROFILES="fd"))
+        words = dict(line.split() for line in run.text().splitlines())
+        expected = {"keeps_temporary": 8, "keeps_shared": 1, "keeps_terminal": 2, "keeps_queue": int(words["queues"]),
+                    "keeps_group": int(words["fanotify"]), "keeps_process": int(words["pidfds"]),
+                    "[untracked]": int(words["queues"])}
+        found = live(run, "fd")
+        self.assertEqual({name: found.get(name, 0) for name in expected}, expected)
 
     def test_who_has_used_up_all_descriptors_is_shown(self):
         settings = {"CPROF_PROFILES": "heap,connection,fd", "CPROF_HEAP_RATE": 1}
