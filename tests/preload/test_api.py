@@ -255,6 +255,14 @@ class SlowReader(PreloadTest):
         self.assertEqual(run.profile("conn", number=1).total("conn"), 40)
 
 
+class Refused(PreloadTest):
+    def test_a_handler_that_interrupted_the_agent_is_told_busy_and_who_has_no_memory_so(self):
+        run = self.assert_ok(preload("api_refused", CPROF_HEAP_RATE=1))
+        self.assertEqual(run.text(), "in handlers: written and busy, else 0\n"
+                                     "without memory: Cannot allocate memory\nwith memory: 0\n")
+        self.assertEqual(run.profile("conn").total("conn"), 1)
+
+
 class BuiltIn(PreloadTest):
     """Text and pprof file of the agent's own profiles say the same."""
 
