@@ -103,12 +103,17 @@ static bool is_default(const struct sigaction *action)
     return !(action->sa_flags & SA_SIGINFO) && action->sa_handler == SIG_DFL;
 }
 
+static void say_taken(int number)
+{
+    log_info("signal: %d: taken by the program; no snapshots by signal", number);
+}
+
 /* Once the program has brought a handler of its own the snapshot's signal is the program's: its SIG_DFL is
  * meant then.  Before, SIG_DFL is what it believes to have, as for the others always. */
-static bool keeps_ours(enum kind kind, bool wants_default)
+static bool keeps_ours(int number, enum kind kind, bool wants_default)
 {
-    if (kind == SNAPSHOT && !wants_default)
-        store_relaxed(&is_taken, true);
+    if (kind == SNAPSHOT && !wants_default && !swap_acq_rel(&is_taken, true))
+        say_taken(number);
     return wants_default && (kind != SNAPSHOT || !load_relaxed(&is_taken));
 }
 
@@ -119,7 +124,7 @@ int signals_sigaction(int number, const struct sigaction *action, struct sigacti
 
     if (kind == NOT_OURS)
         return real.sigaction(number, action, ret_old);
-    if (action && keeps_ours(kind, is_default(action))) {
+    if (action && keeps_ours(number, kind, is_default(action))) {
         ours = our_action(kind);
         action = &ours;
     }
@@ -140,7 +145,7 @@ sighandler_t signals_signal(sighandler_t (*real_signal)(int, sighandler_t), int 
 
     if (kind == NOT_OURS || handler == SIG_ERR)
         return real_signal(number, handler);
-    if (keeps_ours(kind, handler == SIG_DFL)) {
+    if (keeps_ours(number, kind, handler == SIG_DFL)) {
         action = our_action(kind);
         real.sigaction(number, &action, &old);
         return is_ours(old.sa_handler) ? SIG_DFL : old.sa_handler;
@@ -189,7 +194,7 @@ void signals_init(const struct config *config)
     if (config->is_off)
         return;
     if (config->signal && !own(config->signal, SNAPSHOT))
-        log_info("signal: %d: taken by the program; no snapshots by signal", config->signal);
+        say_taken(config->signal);
     if (!trigger_writes_at_exit())
         return;
     if (process_pid() != 1)

@@ -150,6 +150,15 @@ class Owner(harness.PreloadTest):
             runs = harness.compare_bare(self, "usr2_owner", how)
             self.assertEqual({file.number for file in runs["out"].files()}, {1}, f"{how}: only the snapshot at exit")
 
+    def test_that_takes_the_signal_later_is_said_once(self):
+        for how in ("signal", "sigaction"):
+            run = preload("usr2_owner", how, CPROF_LOG_LEVEL="info")
+            taken = [line for line in run.messages() if ": taken by the program; no snapshots by signal" in line]
+            self.assertEqual(len(taken), 1, run.messages())
+            self.assertIn(f"signal: {int(signal.SIGUSR2)}: ", taken[0])
+        run = preload("usr2_owner", "query", CPROF_LOG_LEVEL="info")
+        self.assertFalse([line for line in run.messages() if "taken" in line])
+
     def test_that_collects_it_gets_every_one_also_beside_the_agents_thread(self):
         harness.compare_bare(self, "usr2_owner", "sent")
         expected = harness.bare("usr2_owner", "sent")
