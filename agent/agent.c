@@ -31,12 +31,18 @@
 enum { MEMORY_BYTES = 64 << 20 }; /* until the settings are read */
 
 static struct config config; /* constant after the start */
-static bool is_active;
+static _Atomic bool is_active;
+static _Atomic bool takes_profiles;
 static bool is_ready; /* everything is there: profiles can be started */
 
 bool agent_is_active(void)
 {
-    return is_active;
+    return load_relaxed(&is_active);
+}
+
+bool agent_takes_profiles(void)
+{
+    return load_relaxed(&takes_profiles);
 }
 
 /* A snapshot needs half a megabyte (encoder, its stack) and some room per stack. */
@@ -125,12 +131,26 @@ static uint32_t set_profiles(uint32_t now_on)
     return now_on;
 }
 
+/* All that an agent that was off has left out, but for rules: the loader's tables cannot be walked from
+ * the agent's thread.  Last that it is active, so that nobody finds a half of it. */
+static void start_late(void)
+{
+    dump_start(&config);
+    trigger_start(&config);
+    signals_start(&config);
+    bypass_end();
+    store_relaxed(&is_active, true);
+    if (*config.rules)
+        log_info("rules: CPROF_RULES=%s: cprof was off at the start; no rule is followed",
+                 config.rules);
+}
+
 uint32_t agent_start_profiles(uint32_t which)
 {
     if (!is_ready)
         return 0;
-    is_active = true;
-    bypass_end();
+    if (!agent_is_active())
+        start_late();
     return set_profiles(load_relaxed(&on) | which);
 }
 
@@ -149,7 +169,9 @@ void agent_disarm(void)
     signals_disarm();
     trigger_disarm();
     agent_stop_profiles(~0u);
-    is_ready = is_active = false;
+    store_relaxed(&takes_profiles, false);
+    store_relaxed(&is_active, false);
+    is_ready = false;
 }
 
 /* ---- sanitizers ---- */
@@ -239,15 +261,21 @@ static void start(const char *const *environment)
     check_sanitizer();
     set_memory_cap(config.memory_bytes);
     dump_init(&config, environment);
+    if (!config.is_off)
+        dump_start(&config);
     start_profiles();
     if (!config.is_off && config.profiles & CONFIG_HEAP)
         check_allocator();
     agent_thread_init();
-    trigger_init(&config);
+    trigger_init();
+    if (!config.is_off)
+        trigger_start(&config);
     follow_init(&config);
-    signals_init(&config);
+    if (!config.is_off)
+        signals_start(&config);
     http_init(&config);
-    is_active = !config.is_off;
+    store_relaxed(&is_active, !config.is_off);
+    store_relaxed(&takes_profiles, may_collect());
     is_ready = true;
     if (config.is_off)
         bypass_begin();

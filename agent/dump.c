@@ -28,7 +28,7 @@ static struct {
     int pattern_err;             /* why there is none: 0 or -errno */
     char exe[EXE_BYTES];
     char host[HOST_BYTES];
-    bool at_exit;
+    _Atomic bool at_exit;
     int root_pid; /* the process whose parent is not profiled; 0: this one has a profiled parent */
     uint64_t min_life_ns;
     uint64_t time_s;           /* of the snapshot under way, for its files' names */
@@ -197,8 +197,8 @@ static void complain(const char *path, int err)
     if (atomic_fetch_or_explicit(&said[(-err >> 6) & 3], bit, memory_order_relaxed) & bit)
         return;
     log_warn("dump: %s%s%s: %s; this profile is not written, the program goes on",
-             state.at_exit ? "CPROF_OUT: " : "", shown(path) == path ? "" : "...", shown(path),
-             text_errno(-err));
+             dump_has_output() ? "CPROF_OUT: " : "", shown(path) == path ? "" : "...",
+             shown(path), text_errno(-err));
 }
 
 /* Said at start when CPROF_OUT is set, else only when a snapshot is asked for. */
@@ -625,7 +625,7 @@ static void remove_kept(const struct keep_file *file)
 int dump_all(uint32_t reasons)
 {
     if (state.pattern_err) {
-        complain_of_pattern(state.at_exit ? "CPROF_OUT" : "start directory");
+        complain_of_pattern(dump_has_output() ? "CPROF_OUT" : "start directory");
         return state.pattern_err;
     }
     tally.n_written = tally.err = 0;
@@ -703,12 +703,12 @@ uint64_t dump_count(const struct profile *profile)
 
 bool dump_has_output(void)
 {
-    return state.at_exit;
+    return load_acquire(&state.at_exit); /* pairs with dump_start */
 }
 
 bool dump_is_wanted_at_exit(void)
 {
-    return state.at_exit && (is_root() || process_age_ns() >= state.min_life_ns);
+    return dump_has_output() && (is_root() || process_age_ns() >= state.min_life_ns);
 }
 
 void dump_set_profiles(uint32_t on)
@@ -739,6 +739,19 @@ const char *dump_exe_name(void)
     return state.exe;
 }
 
+void dump_start(const struct config *config)
+{
+    if (!*config->out)
+        return;
+    if (process_has_preloaded_parent())
+        state.root_pid = 0;
+    store_release(&state.at_exit, true); /* pairs with dump_has_output */
+    if (state.pattern_err)
+        complain_of_pattern("CPROF_OUT");
+    else
+        check_output();
+}
+
 void dump_init(const struct config *config, const char *const *environment)
 {
     struct utsname system;
@@ -749,9 +762,8 @@ void dump_init(const struct config *config, const char *const *environment)
     if (sys_uname(&system) == 0)
         add_plain(&text, system.nodename);
     dump_set_profiles(config->profiles);
-    state.at_exit = *config->out && !config->is_off;
     state.min_life_ns = config->min_life_ns;
-    state.root_pid = state.at_exit && process_has_preloaded_parent() ? 0 : process_pid();
+    state.root_pid = process_pid();
     keep_init(config->keep, config->keep_bytes, remove_kept);
     state.options = (struct snapshot_options){
         .use_symbols = config->symbols == CONFIG_SYMBOLS_SYMTAB,
@@ -760,8 +772,4 @@ void dump_init(const struct config *config, const char *const *environment)
         .service = config->service,
     };
     state.pattern_err = make_pattern(*config->out ? config->out : ".", environment);
-    if (state.at_exit && state.pattern_err)
-        complain_of_pattern("CPROF_OUT");
-    else if (state.at_exit)
-        check_output();
 }

@@ -25,8 +25,11 @@
 #include "agent/profile.h"
 #include "agent/snapshot.h"
 
-/* environment: for %{ENV}. Says so when the output cannot be used. */
+/* environment: for %{ENV}. */
 void dump_init(const struct config *config, const char *const *environment);
+/* Files at exit, where CPROF_OUT is set; says so when the output cannot be used.  Once, from the constructor, or from the
+ * agent's thread when an agent that was off is started. */
+void dump_start(const struct config *config);
 
 /* True when CPROF_OUT says where files at exit go. */
 bool dump_has_output(void);

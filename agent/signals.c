@@ -15,12 +15,13 @@
 
 enum kind { NOT_OURS, SNAPSHOT, FATAL, CRASH };
 
-static uint8_t kinds[65];     /* by signal number; constant after the start, until disarmed */
-static _Atomic bool is_taken; /* the snapshot's signal, by the program */
+static _Atomic uint8_t kinds[65]; /* by signal number; 0 again: disarmed */
+static _Atomic bool is_taken;     /* the snapshot's signal, by the program */
 
 static enum kind kind_of(int number)
 {
-    return number > 0 && number < (int)COUNT_OF(kinds) ? (enum kind)kinds[number] : NOT_OURS;
+    return number > 0 && number < (int)COUNT_OF(kinds) ? (enum kind)load_relaxed(&kinds[number])
+                                                       : NOT_OURS;
 }
 
 /* ---- the handlers ---- */
@@ -156,22 +157,41 @@ sighandler_t signals_signal(sighandler_t (*real_signal)(int, sighandler_t), int 
 
 /* ---- start ---- */
 
+/* Another thread brought its handler while we did, and we have replaced it: that one, or what it set after it, stays. */
+static void give_back(int number, struct sigaction theirs)
+{
+    struct sigaction expected = our_action(kind_of(number)), now;
+
+    while (real.sigaction(number, &theirs, &now) == 0 &&
+           now.sa_handler != expected.sa_handler) {
+        expected = theirs;
+        theirs = now;
+    }
+}
+
 /* False: the program, or who started it, has something there. */
 static bool own(int number, enum kind kind)
 {
+    const struct sigaction ours = our_action(kind);
     struct sigaction now;
 
     if (real.sigaction(number, NULL, &now) < 0 || !is_default(&now))
         return false;
-    kinds[number] = (uint8_t)kind;
-    now = our_action(kind);
-    return real.sigaction(number, &now, NULL) == 0;
+    store_relaxed(&kinds[number], (uint8_t)kind);
+    if (real.sigaction(number, &ours, &now) < 0)
+        return false;
+    if (is_default(&now) || is_ours(now.sa_handler))
+        return true;
+    if (kind == SNAPSHOT)
+        store_relaxed(&is_taken, true);
+    give_back(number, now);
+    return false;
 }
 
 static void own_all(const int *numbers, size_t n, enum kind kind)
 {
     for (size_t i = 0; i < n; i++)
-        if (kinds[numbers[i]] == NOT_OURS)
+        if (kind_of(numbers[i]) == NOT_OURS)
             own(numbers[i], kind);
 }
 
@@ -180,19 +200,18 @@ void signals_disarm(void)
     struct sigaction now;
 
     for (int number = 1; number < (int)COUNT_OF(kinds); number++) {
-        if (kinds[number] && real.sigaction(number, NULL, &now) == 0 && is_ours(now.sa_handler))
+        if (kind_of(number) && real.sigaction(number, NULL, &now) == 0 &&
+            is_ours(now.sa_handler))
             set_default(number);
-        kinds[number] = NOT_OURS;
+        store_relaxed(&kinds[number], NOT_OURS);
     }
 }
 
-void signals_init(const struct config *config)
+void signals_start(const struct config *config)
 {
     static const int fatal[] = {SIGTERM, SIGINT, SIGHUP};
     static const int crash[] = {SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL};
 
-    if (config->is_off)
-        return;
     if (config->signal && !own(config->signal, SNAPSHOT))
         say_taken(config->signal);
     if (!trigger_writes_at_exit())

@@ -9,7 +9,7 @@
  *
  * Whoever asks through sigaction() or signal() reads SIG_DFL where the handler is ours; a system call of its own
  * finds us.  An exec'ed program finds SIG_DFL.  In a vfork child the handlers only do what SIG_DFL does.
- * Signal-safe but for signals_init(). */
+ * Signal-safe but for signals_start(). */
 #ifndef CPROF_AGENT_SIGNALS_H
 #define CPROF_AGENT_SIGNALS_H
 
@@ -17,8 +17,9 @@
 
 #include "agent/config.h"
 
-/* Once, from the constructor. */
-void signals_init(const struct config *config);
+/* Once: from the constructor, or from the agent's thread when an agent that was off is started. A handler that the
+ * program brings meanwhile stays. */
+void signals_start(const struct config *config);
 
 /* No handler is ours any more. */
 void signals_disarm(void);

@@ -195,8 +195,6 @@ void trigger_snapshot_soon(void)
 
 static void start_interval(const struct config *config)
 {
-    if (config->is_off)
-        return;
     interval_ns = config->interval_ns;
     agent_thread_add(&call_work);
     if (interval_ns) {
@@ -270,11 +268,11 @@ void trigger_disarm(void)
 {
     trigger_exit();
     agent_thread_disarm();
-    trigger_on_exec = false;
+    store_relaxed(&trigger_on_exec, false);
     has_started = false;
 }
 
-bool trigger_on_exec;
+_Atomic bool trigger_on_exec;
 
 void trigger_exec(void)
 {
@@ -303,12 +301,16 @@ static void on_quick_exit_last(void)
     trigger_exit();
 }
 
-void trigger_init(const struct config *config)
+void trigger_start(const struct config *config)
+{
+    start_interval(config);
+    store_relaxed(&trigger_on_exec, config->on_exec);
+}
+
+void trigger_init(void)
 {
     extern int __cxa_atexit(void (*function)(void *), void *arg, void *library);
 
-    start_interval(config);
-    trigger_on_exec = !config->is_off && config->on_exec;
     has_started = true;
     /* Without a library to belong to, and before the loader registers its own: so it runs after
      * all other exit handlers and destructors. */

@@ -12,7 +12,7 @@
  * The snapshot runs on a stack of its own with all signals blocked; it stops only the thread that it
  * runs on.  In a vfork child nothing is triggered: its memory is its parent's.
  *
- * All but trigger_init() signal-safe; errno is kept. */
+ * All but trigger_init() and trigger_start() signal-safe; errno is kept. */
 #ifndef CPROF_AGENT_TRIGGER_H
 #define CPROF_AGENT_TRIGGER_H
 
@@ -21,8 +21,10 @@
 #include "agent/config.h"
 #include "base/compiler.h"
 
-/* Registers the exit and, with CPROF_INTERVAL, the work of the agent's thread. Once, from the constructor. */
-void trigger_init(const struct config *config);
+/* Registers the exit. Once, from the constructor. */
+void trigger_init(void);
+/* What the settings want besides: CPROF_INTERVAL, CPROF_ON_EXEC.  Once, from the constructor or the agent's thread. */
+void trigger_start(const struct config *config);
 
 /* Asks for a snapshot and serves it if nobody else does. */
 void trigger_snapshot(void);
@@ -46,7 +48,7 @@ void trigger_run_pending(void);
 /* The process is about to end: the last snapshot. The first call counts; others wait for it. */
 void trigger_exit(void);
 /* It is about to become another program, or not, if exec fails.  Called while this is set (CPROF_ON_EXEC). */
-HIDDEN extern bool trigger_on_exec;
+HIDDEN extern _Atomic bool trigger_on_exec;
 HIDDEN void trigger_exec(void);
 
 /* No more snapshots, for ever; first the last one, as at exit. */

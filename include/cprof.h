@@ -50,7 +50,8 @@ uint64_t cprof_set_heap_rate(uint64_t rate_bytes) __attribute__((weak));
 /* A set of live values and the stacks that added them: connections, files, handles, whatever is opened and closed.  A value
  * lives in the process's memory: a forked child has a copy; a vfork child sees its parent's and changes nothing.  A profile
  * is never freed; what has live values is in every snapshot, as PROGRAM.PID.NUMBER.NAME.pb.gz.  Without the agent all is a
- * no-op: profiles are NULL, adding succeeds. */
+ * no-op: profiles are NULL, adding succeeds.  An agent that is off but may be started (CPROF=off CPROF_HTTP=...) makes
+ * profiles; adding to them succeeds, and has an effect from its start on. */
 typedef struct cprof_profile cprof_profile;
 
 /* A new profile.  NULL and errno: EINVAL (name NULL, empty, over 255 bytes, or with white space), EEXIST (in use, a

@@ -81,7 +81,7 @@ EXPORT cprof_profile *cprof_profile_new(const char *name)
     struct objects *objects = NULL;
     int err = -ENOSYS;
 
-    if (agent_is_active())
+    if (agent_takes_profiles())
         err = !name                  ? -EINVAL
               : thread_is_borrowed() ? -EPERM
                                      : objects_new(name, false, &objects);
@@ -94,12 +94,12 @@ EXPORT cprof_profile *cprof_profile_new(const char *name)
 
 EXPORT cprof_profile *cprof_profile_lookup(const char *name)
 {
-    return agent_is_active() && name ? handle_of(profile_find(name)) : NULL;
+    return agent_takes_profiles() && name ? handle_of(profile_find(name)) : NULL;
 }
 
 EXPORT void cprof_profiles(void (*callback)(cprof_profile *profile, void *arg), void *arg)
 {
-    if (agent_is_active())
+    if (agent_takes_profiles())
         for (const struct profile *at = NULL; (at = profile_next(at));)
             callback(handle_of(at), arg);
 }

@@ -26,6 +26,8 @@ from harness import PreloadTest, start, temporary_directory, tool
 
 Answer = namedtuple("Answer", "status fields body")
 PROFILES = ["heap", "allocs", "heap_peak", "mutex", "block", "threadcreate"]
+ODD = 'odd"name+1%&'  # the victim's own profile
+ODD_URL = urllib.parse.quote(ODD, safe="")
 OPENED = ["connection", "blob", "fd"]
 BASE = "/debug/pprof/"
 EXACT = {"CPROF_HEAP_RATE": 1, "CPROF_BLOCK_RATE": "1ns", "CPROF_MUTEX_RATE": "1ns"}
@@ -316,22 +318,25 @@ class TestHttpDeltas(PreloadTest):
             served.do("keep")
             served.do("contend")
             answers, threads = {}, []
-            for name in PROFILES:
+            for name in [*PROFILES, ODD_URL]:
                 threads.append(threading.Thread(
                     target=lambda name=name: answers.update({name: served.ask(f"{name}?seconds=2")})))
                 threads[-1].start()
-            served.process.wait_for(lambda: served.metric("cprof_http_connections") == len(PROFILES) + 1, "all wait")
+            served.process.wait_for(lambda: served.metric("cprof_http_connections") == len(PROFILES) + 2, "all wait")
             begin = time.monotonic()
             self.assertEqual(served.ask("heap").status, 200)
             self.assertLess(time.monotonic() - begin, 1, "a request waits for the deltas")
             served.do("keep")
             served.do("contend")
+            served.do("values")
             for thread in threads:
                 thread.join()
-            self.assertEqual(len(answers), len(PROFILES))
+            self.assertEqual(len(answers), len(PROFILES) + 1)
+            self.assertEqual(profile_of(answers[ODD_URL]).count("adds_values"), 2)
             for name, answer in answers.items():
                 profile = profile_of(answer)
-                self.assertEqual(answer.fields["content-disposition"], f'attachment; filename="{name}-delta"')
+                filename = f'attachment; filename="{"odd_name+1%&" if name == ODD_URL else name}-delta"'
+                self.assertEqual(answer.fields["content-disposition"], filename)
                 self.assertTrue(1.9e9 < profile.duration_nanos < 4e9, (name, profile.duration_nanos))
             self.assertEqual(profile_of(answers["heap"]).all_values("keeps_hundred")[:4], (100, 100000, 200, 200000))
             self.assertEqual(profile_of(answers["mutex"]).count("holds_mutex", "contentions"), 1)
@@ -408,8 +413,9 @@ class TestHttpPprof(PreloadTest):
             served.do("keep")
             served.do("contend")
             found = {"heap": "keeps_hundred", "allocs": "keeps_hundred", "heap_peak": "keeps_hundred",
-                     "mutex": "holds_mutex", "block": "contends", "threadcreate": "contends"}
-            for name in PROFILES:
+                     "mutex": "holds_mutex", "block": "contends", "threadcreate": "contends", ODD_URL: "adds_values"}
+            served.do("values")
+            for name in [*PROFILES, ODD_URL]:
                 with self.subTest(name):
                     url = f"http://localhost:{served.address}{BASE}{name}"
                     raw, _ = self.pprof("-raw", url)
@@ -437,12 +443,13 @@ class TestHttpPprof(PreloadTest):
             def fetch(name):
                 results[name] = self.pprof("-raw", "-seconds=1", f"http://localhost:{served.address}{BASE}{name}")
 
-            for name in PROFILES:
+            names = [*PROFILES, ODD_URL]
+            for name in names:
                 threads.append(threading.Thread(target=fetch, args=(name,)))
                 threads[-1].start()
             for thread in threads:
                 thread.join()
-            self.assertEqual(sorted(results), sorted(PROFILES))
+            self.assertEqual(sorted(results), sorted(names))
             for name, (raw, _) in results.items():
                 self.assertIn("Duration: ", raw, name)
 
@@ -690,7 +697,52 @@ class TestHttpControl(PreloadTest):
             served.do("keep")
             self.assertEqual(profile_of(served.ask("heap")).all_values("keeps_hundred")[:2], (100, 100000))
             self.assertEqual(profile_of(served.ask("mutex")).count("holds_mutex", "contentions"), 1)
+            self.assertEqual(profile_of(served.ask("threadcreate")).count("contends"), 1)
+            served.do("sockets 3")
+            served.do("streams 4")
+            self.assertEqual(profile_of(served.ask("connection")).count("opens_sockets"), 3)
+            self.assertEqual(profile_of(served.ask("blob")).count("opens_streams"), 4)
         self.assert_ok(served.run)
+
+    def test_starts_the_profiles_of_a_program_that_made_them_while_it_was_off(self):
+        with Served(CPROF="off") as served:
+            self.assertEqual(served.do("values"), ["0 0 "])
+            self.assertEqual(profile_of(served.ask(ODD_URL)).samples, [])
+            served.ask("start", "POST")
+            self.assertEqual(served.do("values"), ["0 0 "], "adding succeeds as it did")
+            self.assertEqual(profile_of(served.ask(ODD_URL)).count("adds_values"), 2)
+        self.assert_ok(served.run)
+
+    def test_starts_the_files_at_exit_and_by_time_of_what_was_off(self):
+        with Served(CPROF="off", out=True, CPROF_INTERVAL="20ms", **EXACT) as served:
+            served.ask("start", "POST")
+            served.do("keep")
+            out = served.process.run.out
+            served.process.wait_for(lambda: len(list(out.glob("*.heap.pb.gz"))) > 2, "files by time")
+        self.assert_ok(served.run)
+        numbers = {file.number for file in served.run.files()}
+        self.assertEqual(served.run.profile("heap", number=max(numbers)).count("keeps_hundred", "inuse_objects"), 100)
+
+    def test_starts_the_files_by_signal_of_what_was_off(self):
+        for number in (signal.SIGUSR2, signal.SIGTERM):
+            process = start("http_victim", CPROF="off", CPROF_HTTP=(port := free_port()), **EXACT)
+            self.assertEqual(process.line(), "ready")
+            self.assertEqual(process.run.entries(), [])
+            self.assertEqual(ask(port, BASE + "start", "POST").status, 200)
+            os.kill(process.pid, number)
+            name = process.run.out / f"http_victim.{process.pid}.0001.heap.pb.gz"
+            if number == signal.SIGUSR2:
+                process.wait_for(name.exists, "the snapshot")
+                os.kill(process.pid, signal.SIGTERM)
+            run = process.finish()
+            self.assertEqual((run.status, run.messages(), name.exists()), (-signal.SIGTERM, [], True))
+
+    def test_leaves_files_and_signals_of_what_is_off_alone(self):
+        process = start("http_victim", CPROF="off", CPROF_HTTP=free_port())
+        self.assertEqual(process.line(), "ready")
+        os.kill(process.pid, signal.SIGUSR2)
+        run = process.finish()
+        self.assertEqual((run.status, run.entries()), (-signal.SIGUSR2, []))
 
     def test_writes_files(self):
         with Served(out=True, **EXACT) as served:

@@ -10,11 +10,16 @@
  *   opens N    opens a file N times and prints how often its number was not the lowest free one
  *   takes      all descriptors that it can have; gives: back again
  *   leave N    gives up nothing, N times: setuid(getuid()), around which the agent's thread ends
+ *   values     two values in the profile `odd"name+1%&` of its own; prints what adding returned
+ *   sockets N  N sockets that stay open; streams N: as many streams
  *   malloc     calls malloc 100000 times, in between */
+#include "../../include/cprof.h"
+
 #include "victim.h"
 
 #include <fcntl.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 static void *volatile kept[100000];
@@ -145,6 +150,29 @@ static void gives_descriptors(void)
         close(taken[--n_taken]);
 }
 
+static cprof_profile *odd; /* made at the start, as programs do */
+
+NAMED void adds_values(void)
+{
+    static char values[2];
+
+    for (size_t i = 0; i < sizeof values; i++)
+        printf("%d ", cprof_profile_add(odd, &values[i], 0));
+    printf("\n");
+}
+
+NAMED void opens_sockets(int n)
+{
+    while (n-- > 0)
+        check(socket(AF_UNIX, SOCK_STREAM, 0) >= 0, "socket");
+}
+
+NAMED void opens_streams(int n)
+{
+    while (n-- > 0)
+        check(fopen("/dev/null", "r") != NULL, "fopen");
+}
+
 static void allocates(void)
 {
     for (int i = 0; i < 100000; i++) {
@@ -160,6 +188,7 @@ int main(void)
     int n;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
+    odd = cprof_profile_new("odd\"name+1%&");
     printf("ready\n");
     while (scanf("%63s", word) == 1) {
         if (strcmp(word, "keep") == 0)
@@ -186,6 +215,12 @@ int main(void)
             takes_descriptors();
         else if (strcmp(word, "gives") == 0)
             gives_descriptors();
+        else if (strcmp(word, "values") == 0)
+            adds_values();
+        else if (strcmp(word, "sockets") == 0 && scanf("%d", &n) == 1)
+            opens_sockets(n);
+        else if (strcmp(word, "streams") == 0 && scanf("%d", &n) == 1)
+            opens_streams(n);
         else if (strcmp(word, "malloc") == 0)
             allocates();
         printf("ok\n");
