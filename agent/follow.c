@@ -181,6 +181,9 @@ void hook_after(struct hook_call *call)
 
 /* ---- what is hooked, and what is not ---- */
 
+static const char no_slot[] = "no loaded object calls it through a slot";
+static const char no_definition[] = "no loaded object defines it";
+
 static bool acquires(const struct hook_target *target)
 {
     const struct rules_function *function = target->use;
@@ -223,11 +226,64 @@ static void report_unseen(void)
                  names);
 }
 
-void follow_report(void)
+/* Closes what `profile` opens, and opens nothing of it: a function that does both says nothing of the others. */
+static bool only_releases(const struct hook_target *target, const struct rules_profile *profile)
+{
+    const struct rules_function *function = target->use;
+    bool releases = false;
+
+    for (const struct rules_action *a = function ? function->actions : NULL; a; a = a->next) {
+        if (a->profile == profile && !a->is_release)
+            return false;
+        releases |= a->profile == profile;
+    }
+    return releases;
+}
+
+/* The releases of `profile` and why no call of them can be seen, as `f (why), g (why), ...`.  None where one is seen, or is
+ * libc's: the program just does not use it.  What no object defines may be loaded yet, until the last snapshot. */
+static void list_unreleased(const struct rules_profile *profile, bool is_last,
+                            struct text *names)
+{
+    for (size_t i = 0; i < n_targets; i++) {
+        const struct hook_target *target = &targets[i];
+        const bool is_defined = load_relaxed(&target->is_defined);
+        if (!only_releases(target, profile))
+            continue;
+        if (load_relaxed(&target->n_slots) || load_relaxed(&target->n_missed) ||
+            (is_defined && !load_relaxed(&target->is_optional))) {
+            names->size = 0;
+            return;
+        }
+        if (is_defined || is_last)
+            text_addf(names, "%s%s (%s)", names->size ? ", " : "", target->name,
+                      is_defined ? no_slot : no_definition);
+    }
+}
+
+static void report_unreleased(struct rules_profile *profile, bool is_last)
+{
+    char names[512];
+    struct text text;
+
+    if (profile->is_reported || !profile->objects || !objects_n_added(profile->objects))
+        return;
+    text_init(&text, names, sizeof names);
+    list_unreleased(profile, is_last, &text);
+    profile->is_reported = text.size != 0;
+    if (text.size)
+        log_warn(
+            "rules: profile %s: no release of it is seen: %s; all that was opened looks open",
+            profile->name, names);
+}
+
+void follow_report(bool is_last)
 {
     const char *name = load_relaxed(&unreadable);
 
     report_unseen();
+    for (size_t i = 0; rules && i < rules->n_profiles; i++)
+        report_unreleased(rules->profiles[i], is_last);
     if (name)
         log_warn_once("rules: %s: what a rule looks at cannot be read (no pointer?); those "
                       "calls are not counted",
@@ -261,9 +317,7 @@ static void report_details(void)
             log_info("rules: %s: called through %u slots; followed", target->name, n);
         else
             log_info("rules: %s: %s; looked for again after each dlopen()", target->name,
-                     load_relaxed(&target->is_defined)
-                         ? "no loaded object calls it through a slot"
-                         : "no loaded object defines it");
+                     load_relaxed(&target->is_defined) ? no_slot : no_definition);
     }
 }
 

@@ -12,12 +12,14 @@
 #ifndef CPROF_AGENT_FOLLOW_H
 #define CPROF_AGENT_FOLLOW_H
 
+#include <stdbool.h>
+
 #include "agent/config.h"
 
 /* Once, from the constructor: reads CPROF_RULES, complains, and hooks what is loaded. */
 void follow_init(const struct config *config);
 
-/* A snapshot was taken: says once which rules have had no effect or do not fit.  Signal-safe. */
-void follow_report(void);
+/* A snapshot was taken, by who holds the turn; `is_last`: none comes after it.  Says once which rules have had no effect or do not fit.  Signal-safe. */
+void follow_report(bool is_last);
 
 #endif

@@ -82,6 +82,7 @@ struct rules_profile {
     const char *file; /* where it stands */
     unsigned line;
     struct objects *objects; /* the user's */
+    bool is_reported;        /* the user's */
 };
 
 struct rules_function {

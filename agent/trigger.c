@@ -52,7 +52,7 @@ static int write_files(uint32_t reasons)
 {
     const int n = dump_all(reasons);
 
-    follow_report();
+    follow_report(reasons & DUMP_EXIT);
     return n;
 }
 

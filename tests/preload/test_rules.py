@@ -286,6 +286,34 @@ class Messages(RulesTest):
                           "dlopen()", run.messages())
         self.assertEqual(self.same("known", rules="profile p\n acquire getsubopt key=ret\n").messages(), [])
 
+    def test_objects_whose_releases_cannot_be_seen_are_said_once(self):
+        keys = "profile keys\n  acquire opens_many key=arg1\n  release "
+        cases = {"opens_for_nobody key=arg1": "opens_for_nobody (no loaded object calls it through a slot)",
+                 "no_such key=arg1": "no_such (no loaded object defines it)"}
+        for release, why in cases.items():
+            run = preload("handles_now", "arguments", CPROF_RULES=self.rules(keys + release))
+            self.assertEqual((run.status, run.stdout), (0, bare("handles_now", "arguments").stdout))
+            self.assertEqual(run.messages(), [f"cprof: rules: profile keys: no release of it is seen: {why}; "
+                                              "all that was opened looks open"])
+        both = "profile p\n acquire handle_new key=ret\n acquire handle_grow key=ret\n release handle_grow key=arg1\n" \
+               " release opens_for_nobody key=arg1\n"
+        self.assert_one_message(preload("handles_now", "handles", CPROF_RULES=self.rules(both)),
+                                "profile p: no release of it is seen: opens_for_nobody (")
+        silent = {"one of them is seen": ("arguments", keys + "opens_for_nobody key=arg1\n release opens_doubles key=arg1"),
+                  "libc has it": ("arguments", keys + "getsubopt key=arg1"),
+                  "nothing was opened": ("handles", keys + "opens_for_nobody key=arg1"),
+                  "nothing closes them": ("arguments", "profile keys\n  acquire opens_many key=arg1")}
+        for why, (how, rules) in silent.items():
+            with self.subTest(why):
+                self.assertEqual(self.same("handles_now", how, rules=rules).messages(), [])
+
+    def test_a_release_of_a_library_that_comes_later_is_no_news(self):
+        for release, first, said in (("handle_drop", "libplug_a", 0), ("opens_for_nobody", "libhandles", 1)):
+            rules = self.rules(f"profile p\n  acquire dlopen key=ret if ret!=0\n  release {release} key=arg1\n")
+            run = preload("handles_plugin", "snapshot", victim("libhandles_user"), victim(first), CPROF_RULES=rules)
+            self.assertEqual(sorted(file.number for file in run.files() if file.profile == "p"), [1, 2], release)
+            self.assertEqual(len(run.messages()), said, run.messages())
+
     def test_nothing_is_done_and_said_when_the_agent_is_off(self):
         run = preload("handles_now", "arguments", CPROF="off", CPROF_RULES="/nonexistent/x.rules")
         self.assertEqual((run.status, run.stderr), (0, b""))

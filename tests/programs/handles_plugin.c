@@ -1,5 +1,5 @@
 /* Loads a library that calls libhandles, in several ways: handles_plugin dlopen|dlmopen|twice LIBRARY, or
- * handles_plugin both LIBRARY OTHER, which is loaded first
+ * handles_plugin both LIBRARY OTHER, which is loaded first; snapshot LIBRARY OTHER: with a snapshot between them
  * needs: libhandles libhandles_user */
 #include <dlfcn.h>
 
@@ -22,8 +22,10 @@ NAMED static void *load(const char *how, const char *path)
 int main(int argc, char **argv)
 {
     check(argc >= 3, "arguments");
-    if (strcmp(argv[1], "both") == 0)
+    if (argc > 3)
         check(load(argv[1], argv[3]) != NULL, "dlopen");
+    if (strcmp(argv[1], "snapshot") == 0)
+        raise(SIGUSR2);
     void *library = load(argv[1], argv[2]);
     check(library != NULL, "dlopen");
     use(library);
