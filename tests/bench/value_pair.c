@@ -1,7 +1,7 @@
 /* value_pair THREADS LIVE PAIRS - cprof_profile_add() and _remove() of one value, ten frames deep.
  *
  * Each thread has LIVE values all the time and renews one after the other, PAIRS times. Prints nanoseconds a pair of the
- * calling threads' CPU time (other load hardly shows in it) and of wall time. */
+ * calling threads' CPU time (other load hardly shows in it) and of wall time: of the whole, by the pairs of all. */
 #include "../../include/cprof.h"
 
 #include <pthread.h>
@@ -66,8 +66,8 @@ int main(int argc, char **argv)
         wall = wall_ns[i] > wall ? wall_ns[i] : wall;
     }
     printf("ns_per_pair_cpu=%.1f\nns_per_pair_wall=%.1f\nlive=%zu\n",
-           (double)cpu / n_threads / (double)n_pairs, (double)wall / (double)n_pairs,
-           cprof_profile_count(profile));
+           (double)cpu / n_threads / (double)n_pairs,
+           (double)wall / n_threads / (double)n_pairs, cprof_profile_count(profile));
     print_preloaded();
     return 0;
 }
