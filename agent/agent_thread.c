@@ -26,7 +26,8 @@ static _Atomic int tid;          /* the kernel clears it when the thread is gone
 static _Atomic uint32_t n_calls; /* the thread sleeps on it */
 static _Atomic uint32_t n_holds;
 static _Atomic bool is_stopping;
-static _Atomic bool is_gentle; /* the stop: works may finish */
+static _Atomic uint64_t ended_cpu_ns; /* of the threads before this one, in this process */
+static _Atomic bool is_gentle;        /* the stop: works may finish */
 
 /* ---- memory: TLS that reaches from our variables and errno to the head, above a stack ---- */
 
@@ -384,6 +385,12 @@ static void thread_main(void)
     if (load_relaxed(&is_gentle) &&
         is_apart) /* else the next thread has the same descriptors */
         finish_works();
+    add_relaxed(&ended_cpu_ns, clock_read_ns(CLOCK_THREAD_CPUTIME_ID));
+}
+
+uint64_t agent_thread_cpu_ns(void)
+{
+    return load_relaxed(&ended_cpu_ns) + clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
 /* ---- starting and ending it ---- */
@@ -423,6 +430,7 @@ static void forget_parents(void)
     close_pipe();
     store_relaxed(&tid, 0);
     store_relaxed(&n_holds, 0);
+    store_relaxed(&ended_cpu_ns, 0);
     store_relaxed(&owner_pid, pid);
 }
 

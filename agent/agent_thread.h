@@ -66,6 +66,9 @@ bool agent_thread_is_running(void);
 /* Its tid, or 0: for whoever goes through the process's threads. */
 int agent_thread_tid(void);
 
+/* CPU time of it and of those before it in this process.  On the agent thread. */
+uint64_t agent_thread_cpu_ns(void);
+
 /* Has the work run soon, with ready 0.  False: there is no thread, or the program has closed what wakes it. */
 bool agent_thread_call(struct agent_work *work);
 

@@ -309,6 +309,22 @@ void handles_add_stream_from(const void *stream, int fd, bool is_new,
     sample_take(&opened.sample);
 }
 
+/* ---- its size ---- */
+
+uint64_t handles_n_places(void)
+{
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < HANDLES_CHUNKS; i++)
+        n += load_relaxed(&handle_chunks[i]) ? HANDLES_CHUNK : 0;
+    return n;
+}
+
+uint64_t handles_n_stream_places(void)
+{
+    return livetab_n_places(&other_streams);
+}
+
 /* ---- control ---- */
 
 void handles_add_inherited(int fd)

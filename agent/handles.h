@@ -130,6 +130,10 @@ void handles_each(void (*visit)(int fd, struct handle handle, void *arg), void *
 /* The same for each stream. */
 void handles_each_stream(void (*visit)(uintptr_t stack, void *arg), void *arg);
 
+/* Numbers for which the table has places, and streams beside them. */
+uint64_t handles_n_places(void);
+uint64_t handles_n_stream_places(void);
+
 /* ---- control ---- */
 
 /* This one was open before the agent came. */

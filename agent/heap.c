@@ -487,6 +487,11 @@ void heap_set_note(const char *text)
 
 /* ---- the profiles ---- */
 
+uint64_t heap_n_places(void)
+{
+    return livetab_n_places(&live);
+}
+
 uint64_t heap_period(void)
 {
     const uint64_t rate = heap_rate();

@@ -117,6 +117,9 @@ void heap_set_note(const char *text);
 /* The smallest size class that holds `size`: multiples of 16 up to 128, then 4 per doubling. */
 uint64_t heap_size_class(uint64_t size);
 
+/* Sampled objects for which the live table has places. */
+uint64_t heap_n_places(void);
+
 /* ---- the profiles (profiles.def) ---- */
 
 uint64_t heap_period(void);

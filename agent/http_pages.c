@@ -5,8 +5,10 @@
 #include <string.h>
 
 #include "agent/agent.h"
+#include "agent/agent_thread.h"
 #include "agent/contention.h"
 #include "agent/dump.h"
+#include "agent/handles.h"
 #include "agent/heap.h"
 #include "agent/locations.h"
 #include "agent/modules.h"
@@ -246,9 +248,17 @@ static void add_samples(struct text_sink *out)
     text_sink_add(out, "</table>\n");
 }
 
+/* The program's. */
+static uint64_t n_threads(void)
+{
+    const uint64_t n = process_n_threads();
+
+    return n && agent_thread_is_running() ? n - 1 : n;
+}
+
 static uint64_t cpu_us(void)
 {
-    return clock_read_ns(CLOCK_THREAD_CPUTIME_ID) / 1000;
+    return agent_thread_cpu_ns() / 1000;
 }
 
 static void add_agent(struct text_sink *out, const struct http_state *state)
@@ -593,7 +603,8 @@ static void add_profile_values(struct text_sink *out, const struct profile *prof
     }
 }
 
-/* Live connections, blobs and threads are the sums of their profiles. */
+/* Live connections and blobs are the sums of their profiles; live threads are not: threadcreate counts those that were
+ * made. */
 static void add_profile_metrics(struct text_sink *out)
 {
     const struct profile *profile;
@@ -608,6 +619,25 @@ static void add_profile_metrics(struct text_sink *out)
         add_profile_values(out, profile);
 }
 
+/* How many each table has room for before it grows; one that is not there yet has 0. */
+static void add_tables(struct text_sink *out)
+{
+    const struct {
+        const char *name;
+        uint64_t n;
+    } tables[] = {
+        {"heap",    heap_n_places()          },
+        {"handles", handles_n_places()       },
+        {"streams", handles_n_stream_places()},
+        {"values",  objects_n_cells()        },
+    };
+
+    add_metric(out, "table_places", "gauge", "Places in the tables of live objects.");
+    for (size_t i = 0; i < COUNT_OF(tables); i++)
+        text_sink_addf(out, "cprof_table_places{table=\"%s\"} %lu\n", tables[i].name,
+                       tables[i].n);
+}
+
 static void add_seconds(struct text_sink *out)
 {
     char digits[8];
@@ -616,7 +646,7 @@ static void add_seconds(struct text_sink *out)
 
     text_init(&text, digits, sizeof digits);
     text_add_u64(&text, us % 1000000, 6);
-    add_metric(out, "cpu_seconds_total", "counter", "CPU time of the agent's thread.");
+    add_metric(out, "cpu_seconds_total", "counter", "CPU time of the agent's threads.");
     text_sink_addf(out, "cprof_cpu_seconds_total %lu.%s\n", us / 1000000, digits);
 }
 
@@ -632,8 +662,10 @@ int http_write_metrics(struct sink *sink, const struct http_state *state)
                agent_profiles() != 0);
     add_number(&out, "start_time_seconds", "gauge", "Start of the process, unix time.",
                load_relaxed(&process_self()->start_ns) / 1000000000u);
+    add_number(&out, "threads", "gauge", "Threads of the program, alive now.", n_threads());
     add_sample_metrics(&out);
     add_profile_metrics(&out);
+    add_tables(&out);
     add_number(&out, "stacks", "gauge", "Distinct stacks.", stacktab_count());
     add_number(&out, "locations", "gauge", "Distinct places in code.", locations_count());
     add_number(&out, "records", "gauge", "Stacks times profiles.", records_count());

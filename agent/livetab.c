@@ -316,3 +316,13 @@ void livetab_sweep(struct livetab *table, uint64_t now_s)
     for (uint32_t i = 0; i < n; i++)
         sweep_level(&table->levels[i], now_s);
 }
+
+uint64_t livetab_n_places(struct livetab *table)
+{
+    const uint32_t n = load_acquire(&table->n_levels); /* pairs with grow's CAS */
+    uint64_t n_places = 0;
+
+    for (uint32_t i = 0; i < n; i++)
+        n_places += level_slots(&table->levels[i]);
+    return n_places;
+}

@@ -80,6 +80,9 @@ struct live {
 void livetab_each(struct livetab *table, uint64_t now_s,
                   void (*visit)(const struct live *live, void *arg), void *arg);
 
+/* Objects for which it has places: its size is 16 bytes for each. */
+uint64_t livetab_n_places(struct livetab *table);
+
 /* True while `live` is still what stands in its slot. */
 bool livetab_is_current(const struct live *live);
 

@@ -279,6 +279,15 @@ uint64_t objects_count(struct objects *objects)
     return n > 0 ? (uint64_t)n : 0;
 }
 
+uint64_t objects_n_cells(void)
+{
+    uint64_t n = 0;
+
+    for (const struct profile *made = NULL; (made = objects_after(made));)
+        n += (uint64_t)1 << load_relaxed(&made->objects->values.bits);
+    return n;
+}
+
 /* ---- what is there ---- */
 
 struct walk {

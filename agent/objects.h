@@ -60,6 +60,8 @@ void objects_put_back(struct objects *objects, const struct object *object);
 
 /* Live values now, without walking; a handler that leaves objects_add() by siglongjmp may make it wrong by one. */
 uint64_t objects_count(struct objects *objects);
+/* Cells of the value tables of all profiles that are made at run time. */
+uint64_t objects_n_cells(void);
 /* All that were ever added. */
 uint64_t objects_n_added(struct objects *objects);
 

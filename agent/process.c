@@ -127,23 +127,30 @@ bool process_is_of_serving_tree(void)
     return is_in_parent("CPROF_HTTP=", "") || is_orphan();
 }
 
-/* ---- its age ---- */
+/* ---- what /proc/self/stat says ---- */
 
-/* Clock ticks since the machine started, when this process did; 0: unknown. */
-static uint64_t start_ticks(void)
+/* Numbered from 1 as in proc(5). */
+enum stat_field { STAT_NAME = 2, STAT_THREADS = 20, STAT_START_TICKS = 22 };
+
+/* 0: unknown. */
+static uint64_t stat_field(enum stat_field field)
 {
-    enum { FIELD = 22, AFTER_NAME = 2 }; /* of /proc/self/stat; the name may hold anything */
     char line[1024];
-    uint64_t ticks = 0;
+    uint64_t value = 0;
 
     file_read_proc("/proc/self/stat", line, sizeof line);
-    const char *at = strrchr(line, ')');
-    for (int i = AFTER_NAME; at && i < FIELD; i++)
+    const char *at = strrchr(line, ')'); /* the name may hold anything */
+    for (int i = STAT_NAME; at && i < (int)field; i++)
         at = strchr(at + 1, ' ');
     if (!at)
         return 0;
     at++;
-    return text_parse_u64(&at, &ticks) < 0 ? 0 : ticks;
+    return text_parse_u64(&at, &value) < 0 ? 0 : value;
+}
+
+uint64_t process_n_threads(void)
+{
+    return stat_field(STAT_THREADS);
 }
 
 uint64_t process_up_ns(void)
@@ -154,7 +161,7 @@ uint64_t process_up_ns(void)
 uint64_t process_age_ns(void)
 {
     enum { TICK_NS = 10000000 }; /* USER_HZ is 100 wherever Linux runs today */
-    const uint64_t ticks = start_ticks();
+    const uint64_t ticks = stat_field(STAT_START_TICKS);
     const uint64_t now = clock_read_ns(CLOCK_BOOTTIME);
 
     if (ticks)

@@ -41,6 +41,9 @@ uint64_t process_up_ns(void);
 /* How long this process has lived, fork included and exec not; to 10 ms in a forked child. */
 uint64_t process_age_ns(void);
 
+/* Threads alive now, the agent's included; 0: /proc does not say. */
+uint64_t process_n_threads(void);
+
 /* The directory in which the process is now, with PATH_MAX bytes of room. 0, or -errno: no path leads there. */
 int process_directory(char *ret_path);
 

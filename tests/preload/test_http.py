@@ -303,6 +303,38 @@ class TestHttpAnswers(PreloadTest):
             for name in ("cprof_memory_bytes", "cprof_memory_limit_bytes", "cprof_stacks", "cprof_cpu_seconds_total"):
                 self.assertGreater(served.metric(name), 0, name)
 
+    def test_of_metrics_count_what_is_alive_in_the_program(self):
+        with Served(**EXACT) as served:
+            def values():
+                opened = (f'cprof_profile_value{{profile="{name}",type="{name}",unit="count"}}'
+                          for name in ("connection", "blob"))
+                return [served.metric(name) for name in ("cprof_threads", *opened)]
+            self.assertEqual(values(), [1, 0, 0])
+            served.do("threads 5")
+            served.do("sockets 3")
+            served.do("streams 4")
+            self.assertEqual(values(), [6, 3, 4])
+            heap = 'cprof_table_places{table="heap"}'
+            before = served.metric(heap)
+            served.do("stacks 50000")
+            self.assertGreaterEqual(before, 1)
+            self.assertGreaterEqual(served.metric(heap), 50000)
+            self.assertEqual(served.metric('cprof_table_places{table="handles"}'), 4096)
+            self.assertEqual(served.metric('cprof_table_places{table="values"}'), 16)
+            self.assertEqual(served.metric('cprof_table_places{table="streams"}'), 0)
+        self.assert_ok(served.run)
+
+    def test_of_metrics_count_the_time_of_all_the_agents_threads(self):
+        with Served(**EXACT) as served:
+            served.do("stacks 20000")
+            for _ in range(3):
+                served.ask("heap")
+            before, tid = served.metric("cprof_cpu_seconds_total"), served.agent_tid()
+            served.do("leave 1")
+            self.assertGreaterEqual(served.metric("cprof_cpu_seconds_total"), before)
+            self.assertNotEqual(served.agent_tid(), tid)
+        self.assert_ok(served.run)
+
     def test_stand_under_another_prefix(self):
         for typed, prefix in (("/x/y/", "/x/y/"), ("z", "/z/"), ("/", "/")):
             with Served(CPROF_HTTP_PREFIX=typed) as served:

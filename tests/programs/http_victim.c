@@ -11,6 +11,7 @@
  *   takes      all descriptors that it can have; gives: back again
  *   leave N    gives up nothing, N times: setuid(getuid()), around which the agent's thread ends
  *   values     two values in the profile `odd"name+1%&` of its own; prints what adding returned
+ *   threads N  N threads that stay
  *   sockets N  N sockets that stay open; streams N: as many streams
  *   malloc     calls malloc 100000 times, in between */
 #include "../../include/cprof.h"
@@ -161,6 +162,21 @@ NAMED void adds_values(void)
     printf("\n");
 }
 
+static void *stays(void *arg)
+{
+    for (;;)
+        pause();
+    return arg;
+}
+
+static void starts_threads(int n)
+{
+    pthread_t thread;
+
+    while (n-- > 0)
+        check(pthread_create(&thread, NULL, stays, NULL) == 0, "pthread_create");
+}
+
 NAMED void opens_sockets(int n)
 {
     while (n-- > 0)
@@ -217,6 +233,8 @@ int main(void)
             gives_descriptors();
         else if (strcmp(word, "values") == 0)
             adds_values();
+        else if (strcmp(word, "threads") == 0 && scanf("%d", &n) == 1)
+            starts_threads(n);
         else if (strcmp(word, "sockets") == 0 && scanf("%d", &n) == 1)
             opens_sockets(n);
         else if (strcmp(word, "streams") == 0 && scanf("%d", &n) == 1)
