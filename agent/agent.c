@@ -168,6 +168,7 @@ void agent_disarm(void)
 {
     signals_disarm();
     trigger_disarm();
+    http_end();
     agent_stop_profiles(~0u);
     store_relaxed(&takes_profiles, false);
     store_relaxed(&is_active, false);

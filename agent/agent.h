@@ -12,7 +12,7 @@
 bool agent_is_active(void);
 
 /* True also while it is off and may be started (HTTP): the program gets its own profiles, which take values
- * from the start on. */
+ * from the start on, and its seccomp filters are looked at. */
 bool agent_takes_profiles(void);
 
 /* Starts and stops what is collected while the program runs: bits of enum config_profile, of those that are

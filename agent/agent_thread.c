@@ -412,7 +412,7 @@ void agent_thread_add(struct agent_work *work)
         ;
 }
 
-static bool is_wanted(void)
+bool agent_thread_is_wanted(void)
 {
     for (struct agent_work *work = load_acquire(&works); work; work = work->next)
         if (work->fd >= 0 || work->due_ns)
@@ -451,11 +451,24 @@ static int start_locked(void) NEEDS(start_lock)
     return err < 0 ? (int)err : 0;
 }
 
+static _Atomic bool is_forbidden;
+
+void agent_thread_forbid(void)
+{
+    store_relaxed(&is_forbidden, true);
+}
+
+bool agent_thread_is_forbidden(void)
+{
+    return load_relaxed(&is_forbidden);
+}
+
 bool agent_thread_start(void)
 {
     int err = -EAGAIN;
 
-    if (!load_acquire(&works) || process_is_borrowed() || !is_wanted())
+    if (load_relaxed(&is_forbidden) || !load_acquire(&works) || process_is_borrowed() ||
+        !agent_thread_is_wanted())
         return false;
     forget_parents();
     if (!lock_try(&start_lock, process_pid()))

@@ -78,6 +78,11 @@ void agent_thread_hold(void);
 void agent_thread_release(void);
 /* Once and for ever, at exit; in children that are forked later it can be started again. */
 void agent_thread_end(void);
+/* Does a work have a descriptor or a time? */
+bool agent_thread_is_wanted(void);
+/* A seccomp filter that came would kill another one: this is the last. */
+void agent_thread_forbid(void);
+bool agent_thread_is_forbidden(void);
 /* For ever, there too. */
 void agent_thread_disarm(void);
 

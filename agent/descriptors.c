@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/atomic.h"
 #include "base/compiler.h"
 #include "base/sys.h"
 #include "base/text.h"
@@ -156,6 +157,13 @@ static void visit_entries(const char *at, const char *end, int own,
     }
 }
 
+static _Atomic bool is_forbidden;
+
+void descriptors_forbid_list(void)
+{
+    store_relaxed(&is_forbidden, true);
+}
+
 bool descriptors_each(const struct descriptors *descriptors, void (*visit)(int fd, void *arg),
                       void *arg)
 {
@@ -163,7 +171,8 @@ bool descriptors_each(const struct descriptors *descriptors, void (*visit)(int f
     char buffer[2048] ALIGNED(8);
     ssize_t n;
 
-    if (descriptors->directory < 0 || sys_lseek_start(descriptors->directory) < 0)
+    if (load_relaxed(&is_forbidden) || descriptors->directory < 0 ||
+        sys_lseek_start(descriptors->directory) < 0)
         return false;
     while ((n = sys_getdents(descriptors->directory, buffer, sizeof buffer)) > 0)
         visit_entries(buffer, buffer + n, own, visit, arg);

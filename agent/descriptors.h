@@ -37,6 +37,9 @@ struct descriptors {
 void descriptors_begin(struct descriptors *ret_descriptors);
 void descriptors_end(const struct descriptors *descriptors);
 
+/* A seccomp filter that came would kill for it: from now on they cannot be listed. */
+void descriptors_forbid_list(void);
+
 /* Calls visit() for each open one, up to some that come or go meanwhile.  False: they cannot be listed (no /proc, no
  * descriptor left). */
 bool descriptors_each(const struct descriptors *descriptors, void (*visit)(int fd, void *arg),

@@ -496,6 +496,18 @@ static bool is_relro(const struct loaded *object, uintptr_t slot)
     return find_relro(object, &start, &limit) && slot >= start && slot < limit;
 }
 
+static _Atomic bool is_forbidden; /* mprotect */
+
+bool hooks_are_wanted(void)
+{
+    return n_targets > 0;
+}
+
+void hooks_forbid_mprotect(void)
+{
+    store_relaxed(&is_forbidden, true);
+}
+
 static const char *write_slot(const struct loaded *object, uintptr_t slot, uintptr_t value)
 {
     const ElfW(Phdr) *segment = segment_at(object, PT_LOAD, slot);
@@ -504,6 +516,8 @@ static const char *write_slot(const struct loaded *object, uintptr_t slot, uintp
 
     if (!segment || !(segment->p_flags & PF_W))
         return "a slot lies in memory that is not for writing";
+    if (is_closed && load_relaxed(&is_forbidden))
+        return "the program forbids itself mprotect";
     if (is_closed && sys_mprotect(page, page_bytes(), PROT_READ | PROT_WRITE) < 0)
         return "the kernel did not let a slot be written";
     store_release((_Atomic uintptr_t *)slot, value);  // NOLINT

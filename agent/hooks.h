@@ -122,4 +122,9 @@ uintptr_t hooks_find_return(uintptr_t pc);
 /* True when `size` bytes at `address` can be read now. */
 bool hooks_can_read(uintptr_t address, size_t size);
 
+/* Is there something to be seen? */
+bool hooks_are_wanted(void);
+/* A seccomp filter that came would kill for it: slots in RELRO pages are left alone from now on. */
+void hooks_forbid_mprotect(void);
+
 #endif

@@ -523,17 +523,6 @@ static bool on_listener_finish(struct agent_work *work, uint64_t until_ns)
     return is_busy;
 }
 
-/* Connections that are still there are in a table that the next thread shares. */
-static void on_listener_held(struct agent_work *work)
-{
-    (void)work;
-    for (size_t i = 0; i < CONNECTIONS_MAX; i++)
-        if (!http_fd_is_ours(&connections[i].socket))
-            end(&connections[i]);
-    if (listener.fd >= 0 && !http_fd_is_ours(&listener))
-        reopen();
-}
-
 /* The parent serves on; what the child has are copies. */
 static void on_listener_forked(struct agent_work *work)
 {
@@ -544,6 +533,36 @@ static void on_listener_forked(struct agent_work *work)
     listener_work.fd = -1;
     listener_work.due_ns = 0;
     is_finishing = false;
+}
+
+static void on_exit_remove(void *arg)
+{
+    (void)arg;
+    if (listener.fd >= 0 && !process_is_borrowed())
+        http_listen_remove(&address);
+}
+
+void http_end(void)
+{
+    if (listener.fd < 0 || agent_thread_is_running())
+        return;
+    on_exit_remove(NULL);
+    on_listener_forked(&listener_work);
+}
+
+/* Connections that are still there are in a table that the next thread shares. */
+static void on_listener_held(struct agent_work *work)
+{
+    (void)work;
+    if (agent_thread_is_forbidden()) {
+        http_end();
+        return;
+    }
+    for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+        if (!http_fd_is_ours(&connections[i].socket))
+            end(&connections[i]);
+    if (listener.fd >= 0 && !http_fd_is_ours(&listener))
+        reopen();
 }
 
 /* ---- starting ---- */
@@ -588,13 +607,6 @@ static bool read_settings(const struct config *config)
         return false;
     }
     return true;
-}
-
-static void on_exit_remove(void *arg)
-{
-    (void)arg;
-    if (listener.fd >= 0 && !process_is_borrowed())
-        http_listen_remove(&address);
 }
 
 bool http_is_wanted(const struct config *config)

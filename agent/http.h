@@ -24,6 +24,9 @@
 /* Is there to be one? */
 bool http_is_wanted(const struct config *config);
 
+/* The agent's thread has ended for good: who connects is refused instead of waiting for it.  Signal-safe. */
+void http_end(void);
+
 /* From the constructor, after agent_thread_init(), trigger_init() and dump_init().  Says it when it cannot be. */
 void http_init(const struct config *config);
 

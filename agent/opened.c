@@ -120,6 +120,22 @@ static void tally_end(struct tally *tally, const struct profile_current *current
     arena_unmap(tally->slots, tally->n_slots * sizeof *tally->slots);
 }
 
+static void count_known(int fd, struct handle handle, void *arg)
+{
+    (void)fd;
+    (void)handle;
+    ++*(size_t *)arg;
+}
+
+static size_t n_descriptors(void)
+{
+    size_t n = descriptors_count();
+
+    if (!n) /* they cannot be listed: walk_descriptors() */
+        handles_each(count_known, &n);
+    return n;
+}
+
 /* Room for some that come meanwhile. */
 static size_t with_slack(size_t n)
 {
@@ -191,7 +207,7 @@ static void visit_socket(struct walk *walk, int fd, struct handle handle)
 
 size_t connection_current_max(void)
 {
-    return at_most(with_slack(descriptors_count()), OPENED_DETAILED + n_stacks());
+    return at_most(with_slack(n_descriptors()), OPENED_DETAILED + n_stacks());
 }
 
 void connection_current(const struct profile_current *current)
@@ -209,7 +225,7 @@ static void visit_descriptor(struct walk *walk, int fd, struct handle handle)
 
 size_t fd_current_max(void)
 {
-    return at_most(with_slack(descriptors_count()), n_stacks() * N_DESCRIPTOR_TYPES);
+    return at_most(with_slack(n_descriptors()), n_stacks() * N_DESCRIPTOR_TYPES);
 }
 
 void fd_current(const struct profile_current *current)

@@ -9,33 +9,104 @@
 #include <string.h>
 
 #include "agent/agent.h"
+#include "agent/agent_thread.h"
 #include "agent/apart.h"
+#include "agent/config.h"
+#include "agent/descriptors.h"
 #include "agent/dump.h"
+#include "agent/hooks.h"
+#include "agent/http.h"
 #include "agent/process.h"
+#include "agent/sockets.h"
+#include "base/atomic.h"
 #include "base/compiler.h"
 #include "base/log.h"
 #include "base/sys.h"
 
-/* What base/sys.h calls. */
-#define CALLS(call) \
-    call(mmap) call(munmap) call(madvise) call(openat) call(close) call(read) call(pread64) \
-        call(lseek) call(write) call(fcntl) call(newfstatat) call(mkdirat) call(faccessat) \
-            call(renameat2) call(unlinkat) call(readlinkat) call(getpid) call(getppid) \
-                call(gettid) call(tgkill) call(getrandom) call(rt_sigprocmask) \
-                    call(rt_sigpending) call(rt_sigtimedwait) call(rt_sigaction) \
-                        call(nanosleep) call(process_vm_readv) call(sigaltstack) call(futex)
-
-static const struct {
-    const char *name;
-    int number;
-} calls[] = {
-#define CALL(name) {#name, SYS_##name},
-    CALLS(CALL)
-#undef CALL
+/* What ends when a call is forbidden. */
+enum part {
+    START = 0,       /* nothing: made before main() only */
+    AGENT = 1 << 0,  /* everything */
+    LISTS = 1 << 1,  /* descriptors.h */
+    LABELS = 1 << 2, /* sockets.h */
+    RULES = 1 << 3,  /* hooks.h; and the start of an agent that is off (bypass.h) */
+    THREAD = 1 << 4, /* agent_thread.h, http.h */
+    APART = 1 << 5,  /* apart.h */
+    LINKS = 1 << 6,  /* dump.h; being refused is enough */
 };
 
-/* What only apart.c needs; the last ones are close_range, pidfd_open and pidfd_getfd. */
-static const int apart_calls[] = {SYS_prlimit64, SYS_clone, SYS_exit, 436, 434, 438};
+/* Every system call of ours (test_gates.py compares), and two that are made for us: clock_gettime where the vdso
+ * cannot, rt_sigreturn after a handler. */
+static const struct call {
+    const char *name;
+    int number;
+    uint32_t parts; /* enum part */
+} calls[] = {
+#define CALL(call, needed_by) \
+    { \
+        .name = #call, .number = SYS_##call, .parts = (needed_by) \
+    }
+    CALL(mmap, AGENT),
+    CALL(munmap, AGENT),
+    CALL(madvise, AGENT),
+    CALL(openat, AGENT),
+    CALL(close, AGENT),
+    CALL(read, AGENT),
+    CALL(pread64, AGENT),
+    CALL(lseek, AGENT),
+    CALL(write, AGENT),
+    CALL(fcntl, AGENT),
+    CALL(newfstatat, AGENT),
+    CALL(mkdirat, AGENT),
+    CALL(faccessat, AGENT),
+    CALL(renameat2, AGENT),
+    CALL(unlinkat, AGENT),
+    CALL(readlinkat, AGENT),
+    CALL(getpid, AGENT),
+    CALL(getppid, AGENT),
+    CALL(gettid, AGENT),
+    CALL(tgkill, AGENT),
+    CALL(getrandom, AGENT),
+    CALL(rt_sigprocmask, AGENT),
+    CALL(rt_sigpending, AGENT),
+    CALL(rt_sigtimedwait, AGENT),
+    CALL(rt_sigaction, AGENT),
+    CALL(rt_sigreturn, AGENT),
+    CALL(nanosleep, AGENT),
+    CALL(clock_gettime, AGENT),
+    CALL(process_vm_readv, AGENT),
+    CALL(sigaltstack, AGENT),
+    CALL(futex, AGENT),
+    CALL(getdents64, LISTS),
+    CALL(getsockname, LABELS),
+    CALL(getpeername, LABELS),
+    CALL(getsockopt, LABELS | THREAD),
+    CALL(mprotect, RULES),
+    CALL(ppoll, THREAD),
+    CALL(pipe2, THREAD),
+    CALL(prctl, THREAD),
+    CALL(socket, THREAD),
+    CALL(setsockopt, THREAD),
+    CALL(fchmod, THREAD),
+    CALL(connect, THREAD),
+    CALL(bind, THREAD),
+    CALL(listen, THREAD),
+    CALL(accept4, THREAD),
+    CALL(geteuid, THREAD),
+    CALL(sendto, THREAD),
+    CALL(shutdown, THREAD),
+    CALL(clone, THREAD | APART),
+    CALL(exit, THREAD | APART),
+    {"close_range", 436, THREAD | APART}, /* not in the headers of older systems */
+    {"pidfd_open",  434, THREAD | APART},
+    {"pidfd_getfd", 438, THREAD | APART},
+    CALL(prlimit64, APART),
+    CALL(linkat, LINKS),
+    CALL(getcwd, START),
+    CALL(getsid, START),
+    CALL(uname, START),
+#undef CALL
+};
 
 #if defined(__x86_64__)
 enum { THIS_ARCH = (int)AUDIT_ARCH_X86_64 };
@@ -145,49 +216,110 @@ static uint32_t answer_for(const struct sock_fprog *filter, int number)
     return run(filter, &(struct seccomp_data){.nr = number, .arch = (uint32_t)THIS_ARCH});
 }
 
-/* Without these two nothing of the agent works. */
+/* Being refused does harm, too: without the first two nothing of the agent works. */
 static bool is_needed(int number)
 {
-    return number == SYS_getpid || number == SYS_rt_sigprocmask;
+    return number == SYS_getpid || number == SYS_rt_sigprocmask || number == SYS_linkat;
 }
 
-/* The name of the first call of ours that it kills for, or refuses though it is needed; or NULL. */
-static const char *find_forbidden(const struct sock_fprog *filter)
+/* The parts that cannot go on, and the first call of each. */
+struct loss {
+    uint32_t parts;
+    const char *name[7]; /* by the number of the part's bit */
+};
+
+static struct loss look_at(const struct sock_fprog *filter)
 {
+    struct loss loss = {0};
+
     for (size_t i = 0; i < COUNT_OF(calls); i++) {
         const uint32_t answer = answer_for(filter, calls[i].number);
-        if (is_deadly(answer) || (is_needed(calls[i].number) && !is_allowed(answer)))
-            return calls[i].name;
+        if (!is_deadly(answer) && (is_allowed(answer) || !is_needed(calls[i].number)))
+            continue;
+        for (size_t bit = 0; bit < COUNT_OF(loss.name); bit++)
+            if (calls[i].parts >> bit & ~(loss.parts >> bit) & 1)
+                loss.name[bit] = calls[i].name;
+        loss.parts |= calls[i].parts;
     }
-    return NULL;
+    return loss;
 }
 
-static const char *look_at(const struct sock_fprog *filter)
+/* ---- the consequences ---- */
+
+static void say(const struct loss *loss, enum part part, const char *what)
 {
-    for (size_t i = 0; i < COUNT_OF(apart_calls); i++)
-        if (is_deadly(answer_for(filter, apart_calls[i])))
-            apart_forbid();
-    if (!is_allowed(answer_for(filter, SYS_linkat)))
-        dump_forbid_links();
-    return find_forbidden(filter);
+    log_warn("seccomp: %s: the program forbids itself this call; %s",
+             loss->name[__builtin_ctz(part)], what);
 }
 
-void sandbox_enter(const struct sock_fprog *filter)
+/* Once for each part, and not what nobody would miss. */
+static void say_parts(const struct loss *loss, bool all_threads)
+{
+    static _Atomic uint32_t said;
+    const uint32_t on = agent_profiles(), before = load_relaxed(&said);
+    const uint32_t parts = loss->parts & ~before;
+
+    store_relaxed(&said, before | parts);
+    if (parts & LISTS && on & (CONFIG_CONNECTION | CONFIG_FD))
+        say(loss, LISTS, "only descriptors whose opening was seen are shown from here on");
+    if (parts & LABELS && on & CONFIG_CONNECTION)
+        say(loss, LABELS, "sockets have no labels from here on");
+    if (parts & RULES && hooks_are_wanted())
+        say(loss, RULES, "rules follow fewer calls of what is loaded from here on");
+    if (parts & THREAD && agent_thread_is_wanted())
+        say(loss, THREAD,
+            all_threads ? "no snapshots by time and no HTTP from here on"
+                        : "once it ends the agent's thread (snapshots by time, HTTP) does not "
+                          "come back");
+}
+
+static void give_up_parts(const struct loss *loss, bool all_threads)
+{
+    if (loss->parts & LISTS)
+        descriptors_forbid_list();
+    if (loss->parts & LABELS)
+        sockets_forbid();
+    if (loss->parts & RULES)
+        hooks_forbid_mprotect();
+    if (loss->parts & APART)
+        apart_forbid();
+    if (loss->parts & LINKS)
+        dump_forbid_links();
+    if (loss->parts & THREAD)
+        agent_thread_forbid();
+    if (loss->parts & THREAD && all_threads) {
+        agent_thread_end();
+        http_end();
+    }
+}
+
+static void give_up(const struct loss *loss, bool all_threads)
+{
+    if (loss->parts & AGENT) {
+        say(loss, AGENT, "cprof is off from here on");
+        agent_disarm();
+    } else {
+        say_parts(loss, all_threads);
+        give_up_parts(loss, all_threads);
+    }
+}
+
+void sandbox_enter(const struct sock_fprog *filter, bool all_threads)
 {
     const int saved_errno = errno;
-    const char *forbidden = NULL;
+    struct loss loss = {0};
 
-    if (process_is_borrowed() || !agent_is_active())
+    if (process_is_borrowed() || !agent_takes_profiles())
         return;
     if (!filter)
-        forbidden = "openat";
+        loss = (struct loss){.parts = AGENT, .name = {"openat"}};
     else if (sys_is_readable(filter, sizeof *filter) &&
              sys_is_readable(filter->filter, filter->len * sizeof *filter->filter))
-        forbidden = look_at(filter);
-    if (forbidden) {
-        log_warn("seccomp: %s: the program forbids itself this call; cprof is off from here on",
-                 forbidden);
-        agent_disarm();
+        loss = look_at(filter);
+    if (loss.parts & RULES && !agent_is_active() && !(loss.parts & AGENT)) {
+        loss.parts |= AGENT; /* it could not be started later */
+        loss.name[0] = "mprotect";
     }
+    give_up(&loss, all_threads);
     errno = saved_errno;
 }

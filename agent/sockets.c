@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "base/atomic.h"
 #include "base/compiler.h"
 #include "base/sys.h"
 #include "base/text.h"
@@ -179,9 +180,18 @@ static void add_address(struct socket_labels *labels, int fd, const char *key, l
     add_label(labels, key, buffer);
 }
 
+static _Atomic bool is_forbidden;
+
+void sockets_forbid(void)
+{
+    store_relaxed(&is_forbidden, true);
+}
+
 void sockets_describe(int fd, struct socket_labels *ret)
 {
     ret->n = 0;
+    if (load_relaxed(&is_forbidden))
+        return;
     add_option(ret, fd, "family", SO_DOMAIN, families, COUNT_OF(families), ret->family);
     add_option(ret, fd, "type", SO_TYPE, types, COUNT_OF(types), ret->type);
     add_address(ret, fd, "local", SYS_getsockname, ret->local);

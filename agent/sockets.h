@@ -19,6 +19,9 @@ struct socket_labels {
 /* What cannot be asked (not bound, not connected, closed meanwhile) is left out. */
 void sockets_describe(int fd, struct socket_labels *ret_labels);
 
+/* A seccomp filter that came would kill for it: no labels from now on. */
+void sockets_forbid(void);
+
 struct sockaddr;
 
 /* 127.0.0.1:80, [::1]:80, /path, @abstract; "": no address that says anything. `text` is a NUL-terminated buffer

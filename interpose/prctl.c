@@ -15,7 +15,7 @@ int prctl_wrapper(int option, unsigned long a, unsigned long b, unsigned long c,
                   unsigned long d)
 {
     if (unlikely(option == PR_SET_SECCOMP))
-        sandbox_enter(a == SECCOMP_MODE_FILTER ? (const struct sock_fprog *)b : NULL);
+        sandbox_enter(a == SECCOMP_MODE_FILTER ? (const struct sock_fprog *)b : NULL, false);
     return real.prctl(option, a, b, c, d);
 }
 
@@ -26,6 +26,7 @@ long seccomp_called(long number, unsigned operation, unsigned flags,
                     const struct sock_fprog *filter)
 {
     if (operation == SECCOMP_SET_MODE_FILTER || operation == SECCOMP_SET_MODE_STRICT)
-        sandbox_enter(operation == SECCOMP_SET_MODE_FILTER ? filter : NULL);
+        sandbox_enter(operation == SECCOMP_SET_MODE_FILTER ? filter : NULL,
+                      flags & SECCOMP_FILTER_FLAG_TSYNC);
     return real.syscall(number, operation, flags, filter);
 }

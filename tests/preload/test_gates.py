@@ -1,6 +1,7 @@
 """Every gate of `make check` catches the violation that it is there for."""
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -159,6 +160,46 @@ class SymbolsTest(GateTest):
         self.source += '__asm__(".text\\n.quad malloc\\n");\n'
         self.flags += ["-Wl,-z,notext"]
         self.assert_catches(self.gate(), "relocations in its text")
+
+
+class SandboxTest(GateTest):
+    """agent/sandbox.c knows every system call that the agent makes: a filter that kills for one it forgot kills the program."""
+
+    CALLS = {
+        "base/sys.h": "return SYS_CALL(SYS_read, 1);\nSYS_CALL(436 /* SYS_close_range */, first);\n",
+        "agent/clone.c": 'register long x8 __asm__("x8") = SYS_clone; /* SYS_CALL, SYS_FUTEX_WAITV */\n',
+        "agent/sandbox.c": '    CALL(read, AGENT),\n    CALL(clone,\n         THREAD | APART),\n    {"close_range", 436, THREAD | APART},\n',
+        "interpose/fd.c": "number == SYS_dup2;\n",
+    }
+
+    @staticmethod
+    def forgotten(tree):
+        """What is named under base/, agent/ and encoder/, or called in interpose/, and is not in the table."""
+        table = (tree / "agent/sandbox.c").read_text()
+        known = re.findall(r"^\s*CALL\((\w+),", table, re.MULTILINE) + re.findall(r'^\s*\{"(\w+)",', table, re.MULTILINE)
+        made = set()
+        for folder, what in (("base", r"(?:SYS|__NR)_([a-z]\w*)"), ("agent", r"(?:SYS|__NR)_([a-z]\w*)"),
+                             ("encoder", r"(?:SYS|__NR)_([a-z]\w*)"), ("interpose", r"SYS_CALL\((?:SYS|__NR)_([a-z]\w*)")):
+            for path in (tree / folder).glob("*.[chS]"):
+                if path.name != "sandbox.c":
+                    made.update(re.findall(what, path.read_text()))
+        return sorted(made - set(known))
+
+    def test_knows_every_call(self):
+        self.assertEqual(self.forgotten(ROOT), [])
+
+    def test_a_call_that_it_does_not_know_is_caught(self):
+        for name, text in self.CALLS.items():
+            self.write(name, text)
+        self.assertEqual(self.forgotten(self.tree), [])
+        for name, line, call in (("base/sys.h", "SYS_CALL(SYS_getsockopt, fd)", "getsockopt"),
+                                 ("base/sys.h", "SYS_CALL(434 /* SYS_pidfd_open */, 0)", "pidfd_open"),
+                                 ("agent/start.S", "mov $__NR_exit, %eax", "exit"),
+                                 ("interpose/fd.c", "SYS_CALL(SYS_dup3, 1, 2, 0)", "dup3")):
+            with self.subTest(name=name, line=line):
+                path = self.write(name, self.CALLS.get(name, "") + line + "\n")
+                self.assertEqual(self.forgotten(self.tree), [call])
+                path.write_text(self.CALLS.get(name, ""))
 
 
 class DocumentationTest(GateTest):

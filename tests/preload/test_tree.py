@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import time
 import unittest
@@ -215,6 +216,66 @@ class Sandbox(harness.PreloadTest):
                     run.check_all()
                     if settings is RATE:
                         self.assertEqual(run.profile("heap").count("kept_before", "inuse_space"), 4321)
+
+    # how, what is forbidden, settings, what is said once (None: nothing that is on needs it)
+    DENIED = (
+        ("thread", ["getsockopt", "getsockname", "getpeername"], {}, "getsockopt: * sockets have no labels"),
+        ("thread", ["getpeername"], {}, "getpeername: * sockets have no labels"),
+        ("thread", ["getpeername"], {"CPROF_PROFILES": "heap"}, None),
+        ("thread", ["getdents64"], {}, "getdents64: * only descriptors whose opening was seen"),
+        ("thread", ["mprotect"], {"CPROF_RULES": harness.ROOT / "scripts/rules/zlib.rules"}, "mprotect: * rules follow fewer"),
+        ("thread", ["ppoll", "accept4", "prctl", "mprotect"], {}, None),
+        ("thread", ["prctl"], {"CPROF_INTERVAL": "10s"}, "prctl: * does not come back"),
+        ("process", ["prctl"], {"CPROF_INTERVAL": "10s"}, "prctl: * no snapshots by time and no HTTP"),
+        ("process", ["madvise"], {"CPROF_INTERVAL": "10s"}, "madvise: * cprof is off"),
+    )
+
+    def assert_survives(self, run, how, denied, said):
+        expected = bare("denies_calls", how, *denied)
+        self.assertEqual((run.status, run.stdout), (expected.status, expected.stdout), run.stderr)
+        self.assertEqual((expected.status, expected.text()), (9, "denied\nchild 7\n"))
+        if said:
+            call, _, end = said.partition(" * ")
+            self.assert_one_message(run, f"seccomp: {call} ", end)
+        else:
+            self.assertEqual(run.messages(), [])
+        run.check_all()
+
+    def test_that_kills_for_what_a_part_needs_ends_that_part(self):
+        for how, denied, settings, said in self.DENIED:
+            with self.subTest(how=how, denied=denied, settings=settings):
+                run = preload("denies_calls", how, *denied, **RATE, **settings)
+                self.assert_survives(run, how, denied, said)
+                if "CPROF_PROFILES" not in settings and "off" not in (said or ""):
+                    sockets = run.profile("connection")
+                    self.assertEqual(sockets.count(function="opens_sockets"), 900)
+
+    def test_that_kills_for_what_http_needs_ends_http(self):
+        for denied, settings, said in (
+                (["ppoll"], {}, "ppoll: * no HTTP"),
+                (["accept4"], {}, "accept4: * no HTTP"),
+                (["madvise"], {"CPROF": "off"}, "madvise: * cprof is off"),
+                (["mprotect"], {"CPROF": "off"}, "mprotect: * cprof is off")):
+            with self.subTest(denied=denied, settings=settings):
+                path = harness.temporary_directory() / "socket"
+                process = start("denies_calls", "process", *denied, CPROF_HTTP=f"unix:{path}", **RATE, **settings)
+                self.assertEqual(process.line(), "denied")
+                self.assertFalse(path.exists())
+                process.say("")
+                self.assert_survives(process.finish(), "process", denied, said)
+
+    def test_that_is_for_one_thread_leaves_http_until_the_agents_thread_ends(self):
+        path = harness.temporary_directory() / "socket"
+        process = start("denies_calls", "thread", "accept4", CPROF_HTTP=f"unix:{path}", **RATE)
+        self.assertEqual(process.line(), "denied")
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(20)
+            client.connect(str(path))
+            client.sendall(b"GET /debug/pprof/cmdline HTTP/1.0\r\n\r\n")
+            self.assertIn(b" 200 ", client.recv(100))
+        process.say("")
+        self.assert_survives(process.finish(), "thread", ["accept4"], "accept4: * does not come back")
+        self.assertFalse(path.exists())
 
     def test_that_refuses_even_getpid_ends_the_agent(self):
         run = preload("seccomp_kills", "refuse", **RATE)
