@@ -748,6 +748,7 @@ class TestHttpControl(PreloadTest):
     def test_starts_the_files_at_exit_and_by_time_of_what_was_off(self):
         with Served(CPROF="off", out=True, CPROF_INTERVAL="20ms", **EXACT) as served:
             served.ask("start", "POST")
+            served.do("stacks 20000")  # a thread that has allocated while it was off notices after 1 MiB
             served.do("keep")
             out = served.process.run.out
             served.process.wait_for(lambda: len(list(out.glob("*.heap.pb.gz"))) > 2, "files by time")
