@@ -334,21 +334,34 @@ static bool is_port(const char *at)
     return n <= 5 && at[n] == '\0';
 }
 
-bool http_is_loopback_host(const char *host)
+/* Bytes of its name, which a port or nothing follows; 0: it is none. */
+static size_t host_name_bytes(const char *host)
 {
-    static const char *const names[] = {"localhost", "localhost.", "[::1]"};
     const size_t n = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
 
-    if (n > strlen(host) || !is_port(host + n))
-        return false;
-    for (size_t i = 0; i < COUNT_OF(names); i++) {
+    return n <= strlen(host) && is_port(host + n) ? n : 0;
+}
+
+bool http_is_listed_host(const char *host, const char *names)
+{
+    const size_t n = host_name_bytes(host);
+
+    while (n && *names) {
+        const size_t size = strcspn(names, ",");
         size_t k = 0;
-        while (k < n && lower(host[k]) == names[i][k])
+        while (k < n && k < size && lower(host[k]) == lower(names[k]))
             k++;
-        if (k == n && names[i][k] == '\0')
+        if (k == n && k == size)
             return true;
+        names += size + (names[size] == ',');
     }
-    return is_loopback_v4(host, host + n);
+    return false;
+}
+
+bool http_is_loopback_host(const char *host)
+{
+    return http_is_listed_host(host, "localhost,localhost.,[::1]") ||
+           is_loopback_v4(host, host + host_name_bytes(host));
 }
 
 static int base64_digit(char c)

@@ -46,6 +46,9 @@ int http_parse_int(const char *text, int64_t *ret_value);
 /* Does `host` (a Host line: name or address, perhaps a port) mean this machine's loopback? */
 bool http_is_loopback_host(const char *host);
 
+/* Is its name, whatever the port, one of `names`, which commas separate? */
+bool http_is_listed_host(const char *host, const char *names);
+
 /* Is the password of "Basic base64(user:password)" the token?  Takes as long for any wrong one of its length. */
 bool http_is_authorized(const char *authorization, const char *token);
 

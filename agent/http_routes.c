@@ -29,6 +29,7 @@ static struct {
         [PREFIX_BYTES]; /* begins with a slash and does not end with one; "" is the root */
     bool needs_loopback_host;
     bool has_cmdline;
+    const char *hosts; /* CPROF_HTTP_HOSTS */
     const char *token;
     uint32_t profiles; /* what start starts */
 } settings;
@@ -696,8 +697,11 @@ static bool may_ask(struct http_exchange *exchange)
     const struct http_request *request = &exchange->request;
 
     if (settings.needs_loopback_host && request->host &&
-        !http_is_loopback_host(request->host)) {
-        http_refuse(exchange, 403, "Host: only names of this machine's loopback are served");
+        !http_is_loopback_host(request->host) &&
+        !http_is_listed_host(request->host, settings.hosts)) {
+        http_refuse(exchange, 403,
+                    "Host: only names of this machine's loopback and of CPROF_HTTP_HOSTS are "
+                    "served");
         return false;
     }
     if (settings.token && !http_is_authorized(request->authorization, settings.token)) {
@@ -800,6 +804,7 @@ void http_routes_init(const struct config *config, bool needs_loopback_host, con
     set_prefix(config->http_prefix);
     settings.has_cmdline = config->http_cmdline;
     settings.needs_loopback_host = needs_loopback_host;
+    settings.hosts = config->http_hosts;
     settings.token = token;
     settings.profiles = config->profiles;
 }

@@ -790,6 +790,13 @@ class TestHttpControl(PreloadTest):
 
 
 class TestHttpSockets(PreloadTest):
+    def test_serve_the_hosts_that_are_listed(self):
+        with Served(CPROF_HTTP_HOSTS="dev.example,proxy") as served:
+            for host, status in (("proxy:80", 200), ("DEV.example", 200), ("localhost", 200), ("evil.example", 403),
+                                 ("dev", 403)):
+                self.assertEqual(served.ask("heap", host=host).status, status, host)
+        self.assert_ok(served.run)
+
     def test_of_a_file_are_private_and_go_with_the_process(self):
         directory = temporary_directory() / "made"
         pattern = directory / "%e.%p.sock"

@@ -112,7 +112,7 @@ class Settings(harness.PreloadTest):
         values = {"PROFILES": "heap", "HEAP_RATE": "64k", "BLOCK_RATE": "100us", "MUTEX_RATE": "1ms", "MUTEX_FRACTION": "10",
                   "CPU_HZ": "100", "INTERVAL": "10s", "KEEP": "20", "KEEP_BYTES": "256m", "SIGNAL": "USR2",
                   "HTTP": "off", "HTTP_PREFIX": "/debug/pprof", "HTTP_TOKEN_FILE": "/dev/null", "HTTP_ALLOW_REMOTE": "0",
-                  "HTTP_CMDLINE": "0", "RULES": "/dev/null", "DEPTH": "64", "MEMORY": "32m", "SYMBOLS": "symtab",
+                  "HTTP_CMDLINE": "0", "HTTP_HOSTS": "dev.example", "RULES": "/dev/null", "DEPTH": "64", "MEMORY": "32m", "SYMBOLS": "symtab",
                   "EXE": "*", "MIN_LIFE": "1s", "ON_EXEC": "0", "LABELS": "team=a,tier=b", "LOG": "stderr",
                   "LOG_LEVEL": "warn", "CONFIG": "/dev/null"}
         for name, value in values.items():

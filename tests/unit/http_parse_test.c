@@ -181,6 +181,29 @@ TEST(only_names_of_the_loopback_are_hosts)
         CHECK_INT(http_is_loopback_host(bad[i]), false, bad[i]);
 }
 
+TEST(hosts_that_are_listed_are_known_by_their_whole_name)
+{
+    static const struct {
+        const char *host, *names;
+        bool is_listed;
+    } cases[] = {
+        {"dev.example",      "dev.example",     true },
+        {"Dev.Example:6060", "a,dEv.example,b", true },
+        {"[fe80::1]:6060",   "[fe80::1]",       true },
+        {"dev.example",      "dev.example.com", false},
+        {"dev.example.com",  "dev.example",     false},
+        {"dev.example:x",    "dev.example",     false},
+        {"",                 "",                false},
+        {"",                 ",",               false},
+        {":80",              ",dev.example,",   false},
+        {"dev.example",      "",                false},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++)
+        CHECK_INT(http_is_listed_host(cases[i].host, cases[i].names), cases[i].is_listed,
+                  cases[i].host);
+}
+
 TEST(the_token_is_the_password)
 {
     CHECK(http_is_authorized("Basic dXNlcjpzZWNyZXQ=", "secret")); /* user:secret */
