@@ -1,4 +1,5 @@
 /* Stands for CUDA's runtime: the functions of its rules, without a device. */
+#include "cudart.h"
 #include "victim.h"
 
 static int make(void **ret, size_t size)
@@ -7,29 +8,17 @@ static int make(void **ret, size_t size)
     return *ret ? 0 : 2;
 }
 
-int cudaMalloc(void **ret, size_t size);
 int cudaMalloc(void **ret, size_t size)
 {
     return make(ret, size);
 }
 
-/* What cudaMalloc3D() gives and takes; the first word is the address. */
-struct cudaPitchedPtr {
-    void *at;
-    size_t pitch, width, height;
-};
-struct cudaExtent {
-    size_t width, height, depth;
-};
-
-int cudaMallocPitch(void **ret, size_t *ret_pitch, size_t width, size_t height);
 int cudaMallocPitch(void **ret, size_t *ret_pitch, size_t width, size_t height)
 {
     *ret_pitch = (width + 511) & ~(size_t)511;
     return make(ret, *ret_pitch * height);
 }
 
-int cudaMalloc3D(struct cudaPitchedPtr *ret, struct cudaExtent extent);
 int cudaMalloc3D(struct cudaPitchedPtr *ret, struct cudaExtent extent)
 {
     ret->width = extent.width;
@@ -38,8 +27,6 @@ int cudaMalloc3D(struct cudaPitchedPtr *ret, struct cudaExtent extent)
     return make(&ret->at, ret->pitch * extent.height * extent.depth);
 }
 
-int cudaMallocArray(void **ret, const void *format, size_t width, size_t height,
-                    unsigned flags);
 int cudaMallocArray(void **ret, const void *format, size_t width, size_t height, unsigned flags)
 {
     (void)format;
@@ -47,33 +34,28 @@ int cudaMallocArray(void **ret, const void *format, size_t width, size_t height,
     return make(ret, width * height);
 }
 
-int cudaMalloc3DArray(void **ret, const void *format, struct cudaExtent extent, unsigned flags);
 int cudaMalloc3DArray(void **ret, const void *format, struct cudaExtent extent, unsigned flags)
 {
     return cudaMallocArray(ret, format, extent.width, extent.height * extent.depth, flags);
 }
 
-int cudaFreeArray(void *array);
 int cudaFreeArray(void *array)
 {
     free(array);
     return 0;
 }
 
-int cudaFree(void *at);
 int cudaFree(void *at)
 {
     free(at);
     return 0;
 }
 
-int cudaStreamCreate(void **ret);
 int cudaStreamCreate(void **ret)
 {
     return make(ret, 1);
 }
 
-int cudaStreamDestroy(void *stream);
 int cudaStreamDestroy(void *stream)
 {
     free(stream);

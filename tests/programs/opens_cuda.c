@@ -1,25 +1,8 @@
 /* Leaves one piece of memory, of memory in rows and in slices, one array of each kind and one stream.
  * needs: libcudart
  * flags: -Wl,-rpath,@BUILT@ @BUILT@/libcudart.so */
+#include "cudart.h"
 #include "victim.h"
-
-int cudaMalloc(void **ret, size_t size);
-int cudaFree(void *at);
-struct cudaPitchedPtr {
-    void *at;
-    size_t pitch, width, height;
-};
-struct cudaExtent {
-    size_t width, height, depth;
-};
-int cudaMallocPitch(void **ret, size_t *ret_pitch, size_t width, size_t height);
-int cudaMalloc3D(struct cudaPitchedPtr *ret, struct cudaExtent extent);
-int cudaMallocArray(void **ret, const void *format, size_t width, size_t height,
-                    unsigned flags);
-int cudaMalloc3DArray(void **ret, const void *format, struct cudaExtent extent, unsigned flags);
-int cudaFreeArray(void *array);
-int cudaStreamCreate(void **ret);
-int cudaStreamDestroy(void *stream);
 
 NAMED static void opens_memory(void)
 {
