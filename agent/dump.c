@@ -542,20 +542,20 @@ static bool end_file(struct file *file, int err, uint32_t number, uint32_t reaso
 static void encode_files(const struct pprof_input *input, struct pprof_output *outputs,
                          size_t n)
 {
-    struct workspace work = {.size = pprof_workspace_bytes(input)};
+    struct workspace work;
 
-    work.base = arena_map_job(work.size);
+    const int err = workspace_map(&work, pprof_workspace_bytes(input));
     for (size_t i = 0; i < n; i++)
         outputs[i] = (struct pprof_output){
             .sink = &files[i].sink.sink,
             .default_type = files[i].profile->default_type,
             .comment = files[i].title,
-            .err = work.base ? 0 : -ENOMEM,
+            .err = err,
         };
-    if (!work.base)
+    if (err < 0)
         return;
     pprof_encode_each(input, outputs, n, &work);
-    arena_unmap(work.base, work.size);
+    workspace_drop(&work);
 }
 
 /* Side by side they filled the disk, and none is whole. */
@@ -657,17 +657,17 @@ static void take(void *arg)
 static int encode(const struct profile *profile, const struct pprof_input *input, int fd,
                   bool as_text)
 {
-    struct workspace work = {.size = as_text ? legacy_workspace_bytes(input)
-                                             : pprof_workspace_bytes(input)};
+    struct workspace work;
     struct sink_fd sink;
 
-    work.base = arena_map_job(work.size);
-    if (!work.base)
-        return -ENOMEM;
+    int err = workspace_map(&work, as_text ? legacy_workspace_bytes(input)
+                                           : pprof_workspace_bytes(input));
+    if (err < 0)
+        return err;
     sink_fd_init(&sink, fd);
-    const int err = as_text ? legacy_write(input, profile->name, &sink.sink, &work)
-                            : pprof_encode(input, &sink.sink, &work);
-    arena_unmap(work.base, work.size);
+    err = as_text ? legacy_write(input, profile->name, &sink.sink, &work)
+                  : pprof_encode(input, &sink.sink, &work);
+    workspace_drop(&work);
     return err;
 }
 

@@ -165,22 +165,6 @@ static struct scrape scrapes[] = {
     {.name = "delta_mutex", .profile = "mutex"},
 };
 
-/* Forgotten first: a forked child drops what it finds. */
-static void workspace_drop(struct workspace *work)
-{
-    const struct workspace old = *work;
-
-    *work = (struct workspace){0};
-    atomic_signal_fence(memory_order_seq_cst);
-    arena_unmap(old.base, old.size);
-}
-
-static int workspace_map(struct workspace *work, size_t size)
-{
-    *work = (struct workspace){.base = arena_map_job(size), .size = size};
-    return work->base ? 0 : -ENOMEM;
-}
-
 static int remember(const struct pprof_input *input, struct delta *ret_delta,
                     struct workspace *ret_work)
 {

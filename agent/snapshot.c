@@ -432,9 +432,8 @@ static int name_locations(struct job *job)
     if (!n || !job->options->use_symbols)
         return 0;
 
-    struct workspace work = {.size = n * 64 + (128 << 10)};
-    work.base = arena_map_job(work.size);
-    if (!work.base)
+    struct workspace work;
+    if (workspace_map(&work, n * 64 + (128 << 10)) < 0)
         return 0; /* shown without names */
     uint32_t *ids = workspace_take_array(&work, n, sizeof *ids);
     size_t k = 0;
@@ -443,7 +442,7 @@ static int name_locations(struct job *job)
             ids[k++] = id_to_name(job, i);
     if (ids)
         symbols_name(ids, k, &work);
-    arena_unmap(work.base, work.size);
+    workspace_drop(&work);
     return 0;
 }
 
@@ -758,10 +757,10 @@ static int take_within(struct snapshot *snapshot, size_t size, const struct prof
     };
 
     memset(snapshot, 0, sizeof *snapshot);
-    snapshot->work = (struct workspace){.base = arena_map_job(size), .size = size};
-    if (!snapshot->work.base)
-        return -ENOMEM;
-    const int err = fill(&job);
+    int err = workspace_map(&snapshot->work, size);
+    if (err < 0)
+        return err;
+    err = fill(&job);
     if (err < 0)
         snapshot_drop(snapshot);
     return err;
@@ -782,6 +781,5 @@ int snapshot_take(struct snapshot *ret_snapshot, const struct profile *profile,
 
 void snapshot_drop(struct snapshot *snapshot)
 {
-    arena_unmap(snapshot->work.base, snapshot->work.size);
-    snapshot->work.base = NULL;
+    workspace_drop(&snapshot->work);
 }

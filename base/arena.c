@@ -1,6 +1,8 @@
 /* arena - see arena.h. */
 #include "base/arena.h"
 
+#include <errno.h>
+
 #include "base/atomic.h"
 #include "base/compiler.h"
 #include "base/sys.h"
@@ -117,4 +119,22 @@ size_t arena_used_bytes(void)
 uint64_t arena_n_refused(void)
 {
     return load_relaxed(&n_refused);
+}
+
+/* ---- workspaces ---- */
+
+/* Forgotten first: a forked child drops what it finds. */
+void workspace_drop(struct workspace *work)
+{
+    const struct workspace old = *work;
+
+    *work = (struct workspace){0};
+    atomic_signal_fence(memory_order_seq_cst);
+    arena_unmap(old.base, old.size);
+}
+
+int workspace_map(struct workspace *ret_work, size_t size)
+{
+    *ret_work = (struct workspace){.base = arena_map_job(size), .size = size};
+    return ret_work->base ? 0 : -ENOMEM;
 }

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/workspace.h"
+
 /* Before the first call the cap is 0 and everything is refused.  `reserve_bytes` of it are kept for
  * arena_map_job(), so that what was collected can still be written when the tables are full. */
 void arena_set_cap(size_t cap_bytes, size_t reserve_bytes);
@@ -26,6 +28,10 @@ void *arena_map(size_t size);
 /* The same for a job that gives it back when it is done: may use the reserve. */
 void *arena_map_job(size_t size);
 void arena_unmap(void *at, size_t size);
+
+/* A job's workspace. -ENOMEM: there is none, and nothing to drop. */
+int workspace_map(struct workspace *ret_work, size_t size);
+void workspace_drop(struct workspace *work);
 
 /* Bytes mapped now; calls that the cap or the kernel refused so far. */
 size_t arena_used_bytes(void);
