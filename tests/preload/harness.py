@@ -14,6 +14,7 @@ import re
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -33,7 +34,7 @@ LIBRARY = BUILD / "libcprof.so"
 COMMAND = BUILD / "cprof"
 PROGRAMS = ROOT / "tests" / "programs"
 BUILT = BUILD / "tests" / "programs"
-SECONDS = 60  # a program that takes longer hangs
+SECONDS = 180  # a program that takes longer hangs, also on a slow and busy machine
 
 # Of another machine: `aarch64-linux-gnu-` makes the victims, `qemu-aarch64 -L ...` runs them (scripts/check-aarch64).
 CROSS = os.environ.get("CPROF_CROSS", "")
@@ -387,6 +388,16 @@ def tool(name):
     if not path:
         raise unittest.SkipTest(f"{name} is not installed")
     return path
+
+
+def listens(path):
+    """Does somebody accept connections at this Unix socket?  Its file is there before, since bind()."""
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 def can_mount():

@@ -135,7 +135,7 @@ class Databases(harness.PreloadTest):
         directory = harness.temporary_directory()
         command = [server, "--port", "0", "--unixsocket", "./s", "--save", "", "--appendonly", "no", "--dir", directory]
         process = launch(command, cwd=directory, directory=directory, **settings)
-        process.wait_for((directory / "s").exists, "the socket")
+        process.wait_for(lambda: harness.listens(directory / "s"), "the socket")
 
         def cli(*arguments, text=b""):
             done = subprocess.run([client, "-s", "s", *arguments], input=text, cwd=directory, stdout=subprocess.PIPE,

@@ -26,7 +26,7 @@ class Redis(harness.PreloadTest):
         directory = harness.temporary_directory()
         command = [tool("redis-server"), "--port", "0", "--unixsocket", "./s", "--save", "", "--dir", directory, "--dbfilename", "d"]
         process = launch(command, cwd=directory, directory=directory, **settings)
-        process.wait_for((directory / "s").exists, "the socket")
+        process.wait_for(lambda: harness.listens(directory / "s"), "the socket")
 
         def cli(*words):
             return subprocess.run([tool("redis-cli"), "-s", "s", *words], cwd=directory, stdout=subprocess.PIPE, timeout=30,
