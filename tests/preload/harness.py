@@ -41,6 +41,8 @@ CROSS = os.environ.get("CPROF_CROSS", "")
 EMULATOR = os.environ.get("CPROF_EMULATOR", "").split()
 MACHINE = CROSS.partition("-")[0] or os.uname().machine
 
+READ = {"aarch64": 63}.get(os.uname().machine, 0)  # system call
+
 FileName = namedtuple("FileName", "exe pid number profile path")
 
 
@@ -89,7 +91,7 @@ def victim(name):
             command += ["-std=gnu11", "-D_GNU_SOURCE"] if source.suffix == ".c" else ["-std=c++17"]
             command += ["-shared", "-fPIC"] if shared else []
             command += [flag.replace("@BUILT@", str(BUILT)) for flag in _declared(text, "flags")]
-        made = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
+        made = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
         if made.returncode:
             raise AssertionError(f"{name} does not build: {made.stdout.decode(errors='replace')}")
         os.rename(finished, target)
@@ -182,6 +184,11 @@ class Run:
                                   directory / entry))
         return found
 
+    def last_number(self, pid=None, directory=None):
+        """The greatest number of a heap profile that is there now, 0: none.  Older ones go as new ones come."""
+        names = [entry.split(".") for entry in self.entries(directory) if entry.endswith(".heap.pb.gz")]
+        return max((int(name[-4]) for name in names if int(name[-5]) == (pid or self.pid)), default=0)
+
     def profile(self, name="heap", number=None, pid=None, directory=None):
         """The decoded and checked profile; the last snapshot of the program itself unless told otherwise."""
         pid = pid or self.pid
@@ -258,6 +265,11 @@ class Process:
     def say(self, text):
         self.popen.stdin.write(text.encode() + b"\n")
         self.popen.stdin.flush()
+
+    def is_reading(self):
+        """Its first thread waits in read(0, ...)."""
+        with open(f"/proc/{self.pid}/syscall") as file:
+            return file.read().startswith(f"{READ} 0x0 ")
 
     def wait_for(self, condition, what):
         """Waits until condition() is true; a program that ends or takes too long first is a failure."""
@@ -388,6 +400,19 @@ def tool(name):
     if not path:
         raise unittest.SkipTest(f"{name} is not installed")
     return path
+
+
+_reserved = []
+
+
+def free_port():
+    """A port of the loopback that nobody else is given while this test program runs: bound, and not listened at.  Who sets
+    SO_REUSEADDR, as servers do, can bind and listen."""
+    probe = socket.socket()
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    probe.bind(("127.0.0.1", 0))
+    _reserved.append(probe)
+    return probe.getsockname()[1]
 
 
 def listens(path):

@@ -126,13 +126,13 @@ class Handlers(harness.PreloadTest):
 
     def test_that_leave_by_siglongjmp_do_not_stop_the_agent(self):
         for rate in (1, 1000):
-            run = self.assert_ok(preload("siglongjmp_out", CPROF_HEAP_RATE=rate, seconds=40))
+            run = self.assert_ok(preload("siglongjmp_out", CPROF_HEAP_RATE=rate))
             self.assertEqual(run.text(), "3000 jumps\n")
             heap = run.profile("heap")
             if rate == 1:
                 self.assertEqual(heap.all_values("after_jumps"), (100, 64000, 100, 64000))
             else:
-                self.assertGreater(heap.count("after_jumps", "inuse_objects"), 50)
+                self.assertGreater(heap.count("after_jumps", "inuse_objects"), 25)  # of 100, +- 11
 
     def test_on_8_kib_stacks_can_allocate_and_ask_for_a_snapshot(self):
         for arguments in ((), ("snapshots",)):

@@ -32,7 +32,7 @@ class Shells(harness.PreloadTest):
 
     def test_launchers_pass_the_agent_on(self):
         for command in (["env", "A=b"], ["/bin/sh", "-c", 'exec "$0" "$@"'], ["taskset", "-c", "0"], ["nice", "-n", "1"],
-                        ["timeout", "20"]):
+                        ["timeout", "1000"]):
             run = preload(command, str(harness.victim("known")), CPROF_HEAP_RATE=1, CPROF_MIN_LIFE="0s")
             self.assertEqual((run.status, run.errors()), (0, ""), command)
             self.assertIn("known", {file.exe for file in run.files()}, command)
@@ -139,7 +139,7 @@ class Databases(harness.PreloadTest):
 
         def cli(*arguments, text=b""):
             done = subprocess.run([client, "-s", "s", *arguments], input=text, cwd=directory, stdout=subprocess.PIPE,
-                                  stderr=subprocess.STDOUT, timeout=60, env=harness.clean_env())
+                                  stderr=subprocess.STDOUT, timeout=harness.SECONDS, env=harness.clean_env())
             return done.returncode, done.stdout
 
         answers = [cli("ping"), cli("set", "key", "value"), cli("get", "key")]

@@ -40,7 +40,7 @@ class Snapshot(harness.PreloadTest):
         run.check_all()
 
     def storm(self, threads, snapshots, **settings):
-        process = start("malloc_loop", str(threads), seconds=90, **settings)
+        process = start("malloc_loop", str(threads), **settings)
         self.assertEqual(process.line(), "ready")
         out = process.run.out
         for number in range(1, snapshots + 1):
@@ -89,9 +89,6 @@ class Snapshot(harness.PreloadTest):
         run.check_all(run.directory)
 
 
-READ = {"x86_64": 0, "aarch64": 63}[os.uname().machine]  # system call
-
-
 class Blocked(harness.PreloadTest):
     def test_calls_go_on_after_a_snapshot(self):
         """The handler is one with SA_RESTART: read() does not end with EINTR."""
@@ -99,15 +96,10 @@ class Blocked(harness.PreloadTest):
         process = start("read_blocked", CPROF_HEAP_RATE=1)
         for number, byte in ((1, b"a"), (2, b"b")):
             process.line()
-
-            def is_reading():
-                with open(f"/proc/{process.pid}/syscall") as file:
-                    return file.read().startswith(f"{READ} 0x0 ")
-
-            process.wait_for(is_reading, "it reads")
+            process.wait_for(process.is_reading, "it reads")
             os.kill(process.pid, signal.SIGUSR2)
             process.wait_for((process.run.out / f"read_blocked.{process.pid}.{number:04}.heap.pb.gz").exists, "the snapshot")
-            process.wait_for(is_reading, "it reads again")
+            process.wait_for(process.is_reading, "it reads again")
             process.popen.stdin.write(byte)
             process.popen.stdin.flush()
             if number == 1:

@@ -28,8 +28,7 @@ class Agent(harness.PreloadTest):
     def test_thread_takes_snapshots_while_the_program_waits(self):
         process = start("with_helper", "wait", CPROF_HEAP_RATE=1, **OFTEN)
         process.line()
-        name = process.run.out / f"with_helper.{process.pid}.0004.heap.pb.gz"
-        process.wait_for(name.exists, "the fourth snapshot")
+        process.wait_for(lambda: process.run.last_number() >= 4, "the fourth snapshot or a later one")
         process.say("")
         run = process.finish()
         self.assertEqual((run.status, run.stderr), (7, b""))
@@ -66,11 +65,12 @@ class Agent(harness.PreloadTest):
         run = process.finish()
         self.assertEqual((run.status, run.stderr), (0, b""))
         profiles = [profile for file, profile in run.check_all() if file.profile == "heap"]
+        took = time.monotonic() - began
         times = [profile.time_nanos for profile in profiles]
         self.assertGreater(max(times) - min(times), 8 * 365 * 86400e9, "the steps were seen")
         for profile in profiles:
             up = next(int(re.search(r"up (\d+) s", comment)[1]) for comment in profile.comments if "start: " in comment)
-            self.assertLessEqual(up, took + 60, "how long the program has run")
+            self.assertLessEqual(up, took + 1, "how long the program has run")
 
     def test_thread_does_not_show_in_profiles(self):
         run = self.assert_as_bare("threads", CPROF_HEAP_RATE=1, CPROF_BLOCK_RATE="1ns", CPROF_MUTEX_RATE="1ns")

@@ -30,7 +30,7 @@ NAMED void *child_work(void *unused)
 
 static void child(void)
 {
-    alarm(20); /* a child that hangs is killed, and counted by its parent */
+    alarm(90); /* a child that hangs is killed, and counted by its parent */
     pthread_t threads[2];
     for (int i = 0; i < 2; i++)
         if (pthread_create(&threads[i], NULL, child_work, NULL))

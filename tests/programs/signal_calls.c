@@ -32,7 +32,7 @@ static int status_of_child(void)
     return status;
 }
 
-/* siginterrupt() before signal(): read() is interrupted, not restarted. */
+/* siginterrupt() before signal(): read() is interrupted, not restarted.  The first signals may come before it. */
 static int interrupted_errno(void)
 {
     int fds[2];
@@ -40,11 +40,11 @@ static int interrupted_errno(void)
     check(pipe(fds) == 0, "pipe");
     siginterrupt(SIGALRM, 1);
     signal(SIGALRM, handler);
-    struct itimerval once = {
-        {0, 0    },
+    const struct itimerval again = {
+        {0, 20000},
         {0, 20000}
     };
-    setitimer(ITIMER_REAL, &once, NULL);
+    setitimer(ITIMER_REAL, &again, NULL);
     return read(fds[0], &c, 1) < 0 ? errno : 0;
 }
 

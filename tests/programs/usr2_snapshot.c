@@ -60,7 +60,7 @@ int main(int argc, char **argv)
     held_at_snapshot();
     raise(SIGUSR2);
     if (threads) { /* it may be another thread that writes it */
-        for (int i = 0; i < 10000 && n_files(argv[1], ".0001.heap.pb.gz") == 0; i++)
+        while (n_files(argv[1], ".0001.heap.pb.gz") == 0)
             usleep(1000);
     }
     printf("heap files: %d\n", n_files(argv[1], ".0001.heap.pb.gz"));
