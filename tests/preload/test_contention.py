@@ -38,6 +38,10 @@ class Contention(harness.PreloadTest):
     def assert_close(self, got, want, share, what):
         self.assertLessEqual(abs(got - want), share * want, f"{what}: {got} instead of {want}")
 
+    def assert_between(self, least, got, most, what, slack=0):
+        """What the program measured are bounds; an estimate may miss them by `slack`."""
+        self.assertTrue(least - slack <= got <= most + slack, f"{what}: {got}, not in {least}..{most} +- {slack}")
+
 
 class ReturnCodes(Contention):
     """A table of call, code and errno is the same bare and preloaded, whatever is measured."""
@@ -86,12 +90,17 @@ class Conservation(Contention):
         self.assertGreater(waited, 0)
         self.assert_close(mutex.total("delay"), waited, 0.001, "mutex against block")
 
-    def test_of_a_script_to_5_percent_for_each_holder(self):
+    def assert_charged(self, run, mutex):
+        """Each function with what the program measured; the sums."""
+        bounds = {function: (int(least), int(most)) for function, least, most in map(str.split, run.text().splitlines())}
+        for function, (least, most) in bounds.items():
+            self.assert_between(least, mutex.count(function, "delay"), most, function)
+        return map(sum, zip(*bounds.values()))
+
+    def test_of_a_script_is_charged_to_each_holder(self):
         run, mutex, block = self.both("script")
         self.assert_conserved(mutex, block)
-        for line in run.text().splitlines():
-            function, truth = line.split()
-            self.assert_close(mutex.count(function, "delay"), int(truth), 0.05, function)
+        self.assert_charged(run, mutex)
         self.assertEqual([mutex.count(name) for name in ("holds_20ms", "holds_5ms", "holds_quickly")], [10, 30, 200])
         self.assertEqual(block.count("waits_for_it"), 240)
 
@@ -102,7 +111,7 @@ class Conservation(Contention):
             wall = int(run.text())
             self.assert_conserved(mutex, block)
             self.assertGreaterEqual(mutex.total("delay"), 0.9 * n * hold * 10**6, f"{n} waiters")
-            self.assertLessEqual(mutex.total("delay"), 1.1 * n * wall, f"{n} waiters")
+            self.assertLessEqual(mutex.total("delay"), n * wall, f"{n} waiters")
             self.assertGreaterEqual(mutex.count("waiters", "delay") + mutex.count("main", "delay"),
                                     0.9 * n * hold * 10**6, f"{n} waiters, the holder alone")
             self.assertEqual(block.count("passes_on"), n)
@@ -116,10 +125,8 @@ class Conservation(Contention):
     def test_of_waits_that_were_given_up_before_the_release(self):
         run, mutex, block = self.both("given-up")
         self.assert_conserved(mutex, block)
-        self.assert_close(mutex.total("delay"), int(run.text()), 0.05, "waited in vain")
-        for function in ("reads_while_one_gives_up", "holds_while_one_gives_up",
-                         "gives_it_up_for_good"):
-            self.assert_close(mutex.count(function, "delay"), 20 * 10**6, 0.25, function)
+        least, most = self.assert_charged(run, mutex)
+        self.assert_between(least, mutex.total("delay"), most, "waited in vain")
 
     def test_of_a_wait_during_which_a_handler_waits_at_each_instruction(self):
         if harness.MACHINE != "x86_64":
@@ -130,42 +137,43 @@ class Conservation(Contention):
 
 
 class Sampled(Contention):
-    """Sums are unbiased: within 3 sigma of what the program measured."""
+    """Sums are unbiased: within 6 sigma (one run of 10^9 is not) of what the program measured."""
 
-    def mixed(self, **settings):
-        run = self.assert_ok(preload("contended", "mixed", "1500", **settings))
-        events, total, squares, variance, waited = map(float, run.text().split())
+    def mixed(self, n=1500, **settings):
+        run = self.assert_ok(preload("contended", "mixed", n, **settings))
+        events, least, most, waited, squares, variance = map(float, run.text().split())
         profiles = {name: run.profile(name) for name in {file.profile for file in run.files()}}
         mutex, block = profiles.get("mutex"), profiles["block"]
         return {
             "mutex": mutex.count("holds_as_listed", "delay") + carried(mutex) if mutex else 0,
             "block": block.count("waits_for_it", "delay") + carried(block),
             "count": mutex.count("holds_as_listed") if mutex else 0, "events": events,
-            "total": total, "waited": waited, "squares": squares, "sigma": math.sqrt(variance),
+            "least": least, "most": most, "waited": waited, "squares": squares, "sigma": math.sqrt(variance),
         }
+
+    def assert_unbiased(self, found, profile, sigma):
+        most = found["most" if profile == "mutex" else "waited"]
+        self.assert_between(found["least"], found[profile], most, f"{profile} of {found}", 6 * sigma + 0.01 * most)
 
     def test_rate_1ns_is_the_sum_itself(self):
         found = self.mixed(**EXACT)
-        self.assert_close(found["mutex"], found["total"], 0.03, "mutex")
-        self.assert_close(found["block"], found["waited"], 0.03, "block")
+        for profile in ("mutex", "block"):
+            self.assert_unbiased(found, profile, 0)
         self.assertEqual(found["count"], found["events"])
 
     def test_rate_100us_agrees_with_it(self):
         found = self.mixed(CPROF_BLOCK_RATE="100us", CPROF_MUTEX_RATE="100us")
-        slack = 3 * found["sigma"] + 0.03 * found["total"]  # the clock is read at other moments than the program's
-        self.assertLessEqual(abs(found["mutex"] - found["total"]), slack, found)
-        self.assertLessEqual(abs(found["block"] - found["waited"]), slack, found)
+        for profile in ("mutex", "block"):
+            self.assert_unbiased(found, profile, found["sigma"])
 
     def test_block_at_100us_agrees_alone(self):
         found = self.mixed(CPROF_BLOCK_RATE="100us", CPROF_MUTEX_RATE="0")
         self.assertEqual(found["mutex"], 0)
-        slack = 3 * found["sigma"] + 0.03 * found["waited"]
-        self.assertLessEqual(abs(found["block"] - found["waited"]), slack, found)
+        self.assert_unbiased(found, "block", found["sigma"])
 
     def test_a_fraction_of_5_agrees_with_it(self):
-        found = self.mixed(CPROF_MUTEX_FRACTION="5")
-        slack = 3 * math.sqrt(4 * found["squares"]) + 0.03 * found["total"]
-        self.assertLessEqual(abs(found["mutex"] - found["total"]), slack, found)
+        found = self.mixed(6000, CPROF_MUTEX_FRACTION="5")
+        self.assert_unbiased(found, "mutex", math.sqrt(4 * found["squares"]))
 
     def test_a_rate_of_0_is_off_for_one_profile_only(self):
         for off, on in (("mutex", "block"), ("block", "mutex")):
@@ -173,7 +181,9 @@ class Sampled(Contention):
             run = self.assert_ok(preload("contended", "script", **settings))
             self.assertNotIn(off, {file.profile for file in run.files()
                                    if run.profile(file.profile).samples})
-            self.assertGreater(run.profile(on).total("delay"), 300 * 10**6)
+            least = sum(int(line.split()[1]) for line in run.text().splitlines())
+            self.assertGreater(least, 0)
+            self.assertGreaterEqual(run.profile(on).total("delay"), least)
 
 
 class EveryWay(Contention):
@@ -184,11 +194,11 @@ class EveryWay(Contention):
         lines = [line.split() for line in run.text().splitlines()]
         missing = [line for line in run.stderr.decode().splitlines() if line.endswith("this kernel has none")]
         self.assertEqual(len(lines) + len(missing), 30)
-        for function, kind, truth in lines:
+        for function, kind, least, most in lines:
             samples = [sample for sample in block.samples if sample.leaf() == function]
             self.assertEqual([label(sample, "wait") for sample in samples], [kind], function)
             self.assertEqual(samples[0].values[0], 1, function)
-            self.assert_close(samples[0].values[1], int(truth), 0.02, function)
+            self.assert_between(int(least), samples[0].values[1], int(most), function)
             self.assertIn("main", samples[0].functions())
 
 

@@ -25,7 +25,14 @@ public class Waits {
         System.out.println("monitors " + sum);
     }
 
+    /** A thread is called blocked before it waits: of ten times, some find it waiting. */
     static void heldMonitor() throws Exception {
+        for (int i = 0; i < 10; i++)
+            holdMonitor();
+        System.out.println("held " + sum);
+    }
+
+    static void holdMonitor() throws Exception {
         Thread waiter = new Thread(() -> {
             synchronized (monitor) {
                 sum++;
@@ -38,7 +45,6 @@ public class Waits {
             Thread.sleep(20);
         }
         waiter.join();
-        System.out.println("held " + sum);
     }
 
     static void locks() throws Exception {

@@ -172,8 +172,8 @@ int main(void)
 {
     pthread_t thread;
     void *result;
-    real_later = after_ns(CLOCK_REALTIME, 20000000000);
-    mono_later = after_ns(CLOCK_MONOTONIC, 20000000000);
+    real_later = after_ns(CLOCK_REALTIME, 300000000000);
+    mono_later = after_ns(CLOCK_MONOTONIC, 300000000000);
     sem_init(&semaphore, 0, 0);
     pthread_key_create(&key, destructor);
     check(!pthread_create(&sleeper, NULL, sleeper_main, NULL), "pthread_create");

@@ -1,10 +1,12 @@
 /* Threads that make each other wait, by a script; prints what they measured themselves.
  *
- * script               a 20 ms holder, a 5 ms holder and quick ones: `function charged_ns` per line
- * waiters N D          N threads wait while one holds it D ms: `waited wall_ns`
+ * script               a 20 ms holder, a 5 ms holder and quick ones: `function least_ns most_ns` per line
+ * waiters N D          N threads wait while one holds it D ms: `wall_ns`
  * all                  every kind of lock, timed ones that give up, conditions: `ok`
  * mixed N              N waits of many lengths, by a list that is always the same: sums for the sampler's error
- * given-up             writers and lockers that gave up before the release: `waited_ns` */
+ * given-up             writers and lockers that gave up before the release: `function least_ns most_ns` per line
+ *
+ * How long a wait was is known between two bounds: any thread may stand still at any moment. */
 #include <sched.h>
 
 #include "waiting.h"
@@ -16,14 +18,14 @@ static pthread_barrier_t turn;
 static _Atomic pid_t waiter_tid;
 static _Atomic int64_t waits_since;
 static bool is_over;
-static int64_t waited_ns;
+static int64_t waited_ns; /* in the last turn */
 
 NAMED static void waits_for_it(void)
 {
     const int64_t start = now_ns();
     atomic_store(&waits_since, start);
     pthread_mutex_lock(&mutex);
-    waited_ns += now_ns() - start;
+    waited_ns = now_ns() - start;
     pthread_mutex_unlock(&mutex);
 }
 
@@ -45,37 +47,48 @@ static bool is_awaited(void)
     return *(volatile int *)&mutex == 2;
 }
 
-/* Holds it until the other one has waited for `ns`; what it waited. */
-static inline __attribute__((always_inline)) int64_t hold(int64_t ns)
+struct bounds {
+    int64_t least, most;
+};
+static void add(struct bounds *sum, struct bounds more)
+{
+    sum->least += more.least;
+    sum->most += more.most;
+}
+
+/* Holds it until the other one has waited for `ns`; what it waited until the unlock.  It began after it said so and
+ * before it was seen waiting. */
+static inline __attribute__((always_inline)) struct bounds hold(int64_t ns)
 {
     pthread_mutex_lock(&mutex);
     pthread_barrier_wait(&turn);
     while (!is_awaited())
         sched_yield();
-    const int64_t since = atomic_load(&waits_since);
+    const int64_t seen = now_ns(), since = atomic_load(&waits_since);
     if (ns > 1000000)
         sleep_until(since + ns);
     else
         spin_until(since + ns);
-    const int64_t waited = now_ns() - since;
+    const int64_t before = now_ns();
     pthread_mutex_unlock(&mutex);
+    const int64_t after = now_ns();
     pthread_barrier_wait(&turn);
-    return waited;
+    return (struct bounds){before - seen, after - since};
 }
 
-NAMED int64_t holds_20ms(void)
+NAMED struct bounds holds_20ms(void)
 {
     return hold(20000000);
 }
-NAMED int64_t holds_5ms(void)
+NAMED struct bounds holds_5ms(void)
 {
     return hold(5000000);
 }
-NAMED int64_t holds_quickly(void)
+NAMED struct bounds holds_quickly(void)
 {
     return hold(200000);
 }
-NAMED int64_t holds_as_listed(int64_t ns)
+NAMED struct bounds holds_as_listed(int64_t ns)
 {
     return hold(ns);
 }
@@ -94,38 +107,56 @@ static void end_waiter(pthread_t thread)
     pthread_join(thread, NULL);
 }
 
+static void print_bounds(const char *function, struct bounds bounds)
+{
+    printf("%s %ld %ld\n", function, bounds.least, bounds.most);
+}
+
 static void script(void)
 {
     const pthread_t thread = start_waiter();
-    int64_t of_20ms = 0, of_5ms = 0, quickly = 0;
+    struct bounds of_20ms = {0, 0}, of_5ms = {0, 0}, quickly = {0, 0};
     for (int i = 0; i < 10; i++) {
-        of_20ms += holds_20ms();
+        add(&of_20ms, holds_20ms());
         for (int k = 0; k < 3; k++)
-            of_5ms += holds_5ms();
+            add(&of_5ms, holds_5ms());
         for (int k = 0; k < 20; k++)
-            quickly += holds_quickly();
+            add(&quickly, holds_quickly());
     }
     end_waiter(thread);
-    printf("holds_20ms %ld\nholds_5ms %ld\nholds_quickly %ld\n", of_20ms, of_5ms, quickly);
+    print_bounds("holds_20ms", of_20ms);
+    print_bounds("holds_5ms", of_5ms);
+    print_bounds("holds_quickly", quickly);
 }
 
-/* Sums of d, of d^2, and of d * (R - d) for d < R = 100 us: from which the sampler's variance follows. */
-static void mixed(int n)
+/* The largest d * (R - d) of a d < R = 100 us in between: a sampler's variance. */
+static double variance_of(int64_t least, int64_t most)
 {
     enum { RATE = 100000 };
+    const int64_t d = least > RATE / 2 ? least : most < RATE / 2 ? most : RATE / 2;
+    return d < RATE ? (double)d * (double)(RATE - d) : 0;
+}
+
+/* Sums of d and d^2 and of a sampler's variance: `N least most waited squares variance`. */
+static void mixed(int n)
+{
     const pthread_t thread = start_waiter();
     uint64_t random = 88172645463325252;
-    double sum = 0, squares = 0, variance = 0;
+    struct bounds sum = {0, 0};
+    double squares = 0, variance = 0;
+    int64_t waited = 0;
     for (int i = 0; i < n; i++) {
         random ^= random << 13, random ^= random >> 7, random ^= random << 17;
         const int64_t lengths[] = {0, 10000, 20000, 50000, 90000, 150000, 700000};
-        const double d = (double)holds_as_listed(lengths[random % 7]);
-        sum += d;
-        squares += d * d;
-        variance += d < RATE ? d * (RATE - d) : 0;
+        const struct bounds charged = holds_as_listed(lengths[random % 7]);
+        const int64_t most = charged.most > waited_ns ? charged.most : waited_ns;
+        add(&sum, charged);
+        waited += waited_ns;
+        squares += (double)most * (double)most;
+        variance += variance_of(charged.least, most);
     }
     end_waiter(thread);
-    printf("%d %.0f %.0f %.0f %ld\n", n, sum, squares, variance, waited_ns);
+    printf("%d %ld %ld %ld %.0f %.0f\n", n, sum.least, sum.most, waited, squares, variance);
 }
 
 /* ---- many waiters ---- */
@@ -209,9 +240,31 @@ static int lock_rwlock(unsigned how)
     }
 }
 
+/* One of the threads finds a rwlock and a mutex held, and is joined before it ends. */
+static _Atomic pid_t main_tid, first_tid;
+
+static void waits_for_main(void)
+{
+    atomic_store(&first_tid, (pid_t)syscall(SYS_gettid));
+    pthread_rwlock_rdlock(&rwlock);
+    pthread_rwlock_unlock(&rwlock);
+    pthread_mutex_lock(&mutexes[0]);
+    pthread_mutex_unlock(&mutexes[0]);
+}
+static void lets_the_first_wait(void)
+{
+    await_waiting(&first_tid);
+    pthread_rwlock_unlock(&rwlock);
+    await_waiting(&first_tid);
+    pthread_mutex_unlock(&mutexes[0]);
+}
+
 static void *all_main(void *seed)
 {
+    const bool is_first = (intptr_t)seed == 1;
     uint64_t random = (uint64_t)(intptr_t)seed;
+    if (is_first)
+        waits_for_main();
     for (int i = 0; i < N_ROUNDS; i++) {
         random ^= random << 13, random ^= random >> 7, random ^= random << 17;
         const unsigned how = (unsigned)(random >> 20) % 1024;
@@ -230,6 +283,8 @@ static void *all_main(void *seed)
             pthread_mutex_unlock(m);
         }
     }
+    if (is_first)
+        await_waiting(&main_tid);
     return NULL;
 }
 
@@ -237,9 +292,13 @@ static void all(void)
 {
     pthread_t threads[N_THREADS];
     make_mutexes();
+    pthread_rwlock_wrlock(&rwlock);
+    pthread_mutex_lock(&mutexes[0]);
     for (int i = 0; i < N_THREADS; i++)
         check(!pthread_create(&threads[i], NULL, all_main, (void *)(intptr_t)(i * 7919 + 1)),
               "pthread_create");
+    lets_the_first_wait();
+    atomic_store(&main_tid, (pid_t)syscall(SYS_gettid));
     for (int i = 0; i < N_THREADS; i++)
         pthread_join(threads[i], NULL);
     puts("ok");
@@ -247,43 +306,69 @@ static void all(void)
 
 /* ---- gave up before the release ---- */
 
-static int64_t given_up_ns;
+static _Atomic pid_t hopeful_tid;
+static _Atomic int64_t hopes_since, hoped_until; /* 0: not yet */
+
+#define IN_VAIN(call, code) \
+    do { \
+        const struct timespec until = after_ns(CLOCK_MONOTONIC, 20000000); \
+        atomic_store(&hopes_since, now_ns()); \
+        atomic_store(&hopeful_tid, (pid_t)syscall(SYS_gettid)); \
+        check((call) == (code), #call); \
+        atomic_store(&hoped_until, now_ns()); \
+        (void)until; \
+    } while (0)
 
 static void *gives_up_writing(void *unused)
 {
-    const int64_t start = now_ns();
-    const struct timespec until = after_ns(CLOCK_MONOTONIC, 20000000);
-    check(pthread_rwlock_clockwrlock(&rwlock, CLOCK_MONOTONIC, &until) == ETIMEDOUT,
-          "clockwrlock");
-    given_up_ns += now_ns() - start;
+    IN_VAIN(pthread_rwlock_clockwrlock(&rwlock, CLOCK_MONOTONIC, &until), ETIMEDOUT);
     return unused;
 }
 static void *gives_up_locking(void *unused)
 {
-    const int64_t start = now_ns();
-    const struct timespec until = after_ns(CLOCK_MONOTONIC, 20000000);
-    check(pthread_mutex_clocklock(&mutex, CLOCK_MONOTONIC, &until) == ETIMEDOUT, "clocklock");
-    given_up_ns += now_ns() - start;
+    IN_VAIN(pthread_mutex_clocklock(&mutex, CLOCK_MONOTONIC, &until), ETIMEDOUT);
     return unused;
 }
-static void in_thread(void *(*work)(void *))
+
+static pthread_t start_hoping(void *(*hope)(void *))
 {
     pthread_t thread;
-    check(!pthread_create(&thread, NULL, work, NULL), "pthread_create");
+    atomic_store(&hopeful_tid, 0);
+    atomic_store(&hoped_until, 0);
+    check(!pthread_create(&thread, NULL, hope, NULL), "pthread_create");
+    return thread;
+}
+/* How long it waited: at least from one look at it to another; nothing when no look came at the right time. */
+static struct bounds watch(pthread_t thread)
+{
+    int64_t first = 0, last = 0;
+    while (!atomic_load(&hoped_until)) {
+        const int64_t before = now_ns();
+        const bool waits = atomic_load(&hopeful_tid) && is_in_futex(atomic_load(&hopeful_tid));
+        if (waits && !atomic_load(&hoped_until)) {
+            last = before;
+            first = first ? first : now_ns();
+        }
+        sched_yield();
+    }
     pthread_join(thread, NULL);
+    return (struct bounds){last > first ? last - first : 0,
+                           atomic_load(&hoped_until) - atomic_load(&hopes_since)};
 }
 
-NAMED void reads_while_one_gives_up(void)
+NAMED struct bounds reads_while_one_gives_up(void)
 {
     pthread_rwlock_rdlock(&rwlock);
-    in_thread(gives_up_writing);
+    const struct bounds waited = watch(start_hoping(gives_up_writing));
     pthread_rwlock_unlock(&rwlock);
+    return waited;
 }
-NAMED void holds_while_one_gives_up(void)
+NAMED struct bounds holds_while_one_gives_up(void)
 {
     pthread_mutex_lock(&mutex);
-    in_thread(gives_up_locking);
+    const struct bounds waited = watch(start_hoping(gives_up_locking));
     pthread_mutex_unlock(&mutex);
+    return waited;
 }
 
 /* Its owner has died; the next one does not repair it, and those that wait learn that nobody can have it. */
@@ -294,29 +379,30 @@ static void *dies_with_it(void *unused)
     pthread_mutex_lock(&robust);
     return unused;
 }
-static _Atomic pid_t hopeful_tid;
 static void *hopes_for_it(void *unused)
 {
-    const int64_t start = now_ns();
-    atomic_store(&hopeful_tid, (pid_t)syscall(SYS_gettid));
-    check(pthread_mutex_lock(&robust) == ENOTRECOVERABLE, "not recoverable");
-    given_up_ns += now_ns() - start;
+    IN_VAIN(pthread_mutex_lock(&robust), ENOTRECOVERABLE);
     return unused;
 }
-NAMED void gives_it_up_for_good(void)
+NAMED struct bounds gives_it_up_for_good(void)
 {
     pthread_mutexattr_t attr;
     pthread_t thread;
     pthread_mutexattr_init(&attr);
     pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
     pthread_mutex_init(&robust, &attr);
-    in_thread(dies_with_it);
+    check(!pthread_create(&thread, NULL, dies_with_it, NULL), "pthread_create");
+    pthread_join(thread, NULL);
     check(pthread_mutex_lock(&robust) == EOWNERDEAD, "owner dead");
-    check(!pthread_create(&thread, NULL, hopes_for_it, NULL), "pthread_create");
+    thread = start_hoping(hopes_for_it);
     await_waiting(&hopeful_tid);
-    sleep_until(now_ns() + 20000000);
+    const int64_t seen = now_ns();
+    sleep_until(seen + 20000000);
+    const int64_t before = now_ns();
     pthread_mutex_unlock(&robust);
     pthread_join(thread, NULL);
+    return (struct bounds){before - seen,
+                           atomic_load(&hoped_until) - atomic_load(&hopes_since)};
 }
 
 int main(int argc, char **argv)
@@ -331,10 +417,9 @@ int main(int argc, char **argv)
     else if (!strcmp(what, "all"))
         all();
     else if (!strcmp(what, "given-up")) {
-        reads_while_one_gives_up();
-        holds_while_one_gives_up();
-        gives_it_up_for_good();
-        printf("%ld\n", given_up_ns);
+        print_bounds("reads_while_one_gives_up", reads_while_one_gives_up());
+        print_bounds("holds_while_one_gives_up", holds_while_one_gives_up());
+        print_bounds("gives_it_up_for_good", gives_it_up_for_good());
     }
     return 0;
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 static SLEEPER: AtomicI32 = AtomicI32::new(0);
 static N_WAITED: AtomicI32 = AtomicI32::new(0);
 const LONG: Duration = Duration::from_secs(50);
-const SHORT: Duration = Duration::from_millis(30);
+// A time that passes before the wait begins leaves nothing to wait for: of many short waits that can befall a few.
+const SHORT: Duration = Duration::from_millis(1);
+const N_IN_VAIN: usize = 50;
 
 extern "C" {
     fn gettid() -> i32;
@@ -69,8 +71,10 @@ scene!(wait_cond_for(e: Event) {
     assert!(!e.1.wait_timeout_while(happened, LONG, |h| !*h).unwrap().1.timed_out());
 });
 scene!(wait_cond_in_vain(e: Event) {
-    let happened = e.0.lock().unwrap();
-    assert!(e.1.wait_timeout_while(happened, SHORT, |h| !*h).unwrap().1.timed_out());
+    for _ in 0..N_IN_VAIN {
+        let happened = e.0.lock().unwrap();
+        assert!(e.1.wait_timeout_while(happened, SHORT, |h| !*h).unwrap().1.timed_out());
+    }
 });
 scene!(wait_receive(r: Mutex<mpsc::Receiver<i32>>) {
     let receiver = r.lock().unwrap();
@@ -84,7 +88,9 @@ scene!(wait_to_send(s: Mutex<mpsc::SyncSender<i32>>) {
     sender.send(2).unwrap();
 });
 scene!(wait_park(_n: i32) { about_to_wait(); thread::park(); });
-scene!(wait_park_in_vain(_n: i32) { thread::park_timeout(SHORT); });
+scene!(wait_park_in_vain(_n: i32) {
+    for _ in 0..N_IN_VAIN { thread::park_timeout(SHORT); }
+});
 scene!(wait_barrier(b: Barrier) { about_to_wait(); b.wait(); });
 scene!(wait_once(o: Once) { about_to_wait(); o.call_once(|| unreachable!()); });
 

@@ -160,8 +160,8 @@ int main()
     free(text);
     void *result = run(cancelled_in_wait, true);
     printf("cancelled: %d, %d unwound, %d destroyed\n", result == PTHREAD_CANCELED, n_unwound, n_destroyed);
-    real_later = after_ns(CLOCK_REALTIME, 20000000000);
-    mono_later = after_ns(CLOCK_MONOTONIC, 20000000000);
+    real_later = after_ns(CLOCK_REALTIME, 300000000000);
+    mono_later = after_ns(CLOCK_MONOTONIC, 300000000000);
     sem_init(&semaphore, 0, 0);
     check(!pthread_create(&sleeper, nullptr, sleeps, nullptr), "pthread_create");
     for (const Point &each : points) {

@@ -20,22 +20,28 @@ static pthread_barrier_t barrier;
 static _Atomic pid_t tids[2];
 static _Atomic bool is_out, is_over;
 
+static void about_to_wait(int i)
+{
+    atomic_store(&tids[i], (pid_t)syscall(SYS_gettid));
+}
 static void name_thread(int i, const char *name)
 {
     prctl(PR_SET_NAME, name);
-    atomic_store(&tids[i], (pid_t)syscall(SYS_gettid));
+    about_to_wait(i);
 }
 
 NAMED void wants_second(void)
 {
     pthread_mutex_lock(&first);
-    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier); /* no wait to be seen */
+    about_to_wait(0);
     pthread_mutex_lock(&second);
 }
 NAMED void wants_first(void)
 {
     pthread_mutex_lock(&second);
     pthread_barrier_wait(&barrier);
+    about_to_wait(1);
     pthread_mutex_lock(&first);
 }
 NAMED void waits_for_cond(void)
@@ -74,13 +80,13 @@ NAMED void goes_down(size_t kib)
 
 static void *deadlock_a(void *unused)
 {
-    name_thread(0, "left");
+    prctl(PR_SET_NAME, "left");
     wants_second();
     return unused;
 }
 static void *deadlock_b(void *unused)
 {
-    name_thread(1, "right");
+    prctl(PR_SET_NAME, "right");
     wants_first();
     return unused;
 }
