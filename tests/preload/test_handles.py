@@ -144,14 +144,18 @@ class Ways(harness.PreloadTest):
         self.assertGreater(run.profile("connection").total("connection"), 0)
 
     def test_the_agents_own_thread_sees_the_same(self):
+        # A snapshot may be under way while the sockets are opened: the second one after that began later.
         program = ("import glob, os, socket, threading, time\n"
+                   "def seen(): return sorted(glob.glob(os.environ['CPROF_OUT'] + '/*.connection.pb.gz'))\n"
                    "keep = [socket.socket(socket.AF_UNIX) for i in range(20)] + [socket.create_server(('127.0.0.1', 0))]\n"
+                   "before = len(seen())\n"
                    "over = threading.Event()\n"
                    "threading.Thread(target=over.wait).start()\n"
-                   "while not glob.glob(os.environ['CPROF_OUT'] + '/*.connection.pb.gz'): time.sleep(0.01)\n"
+                   "while len(seen()) < before + 2: time.sleep(0.01)\n"
+                   "print(seen()[before + 1].split('.')[-4])\n"
                    "over.set()\n")
         run = self.assert_ok(preload(["/usr/bin/python3", "-c", program], CPROF_INTERVAL="100ms"))
-        profile = run.profile("connection", number=min(f.number for f in run.files() if f.profile == "connection"))
+        profile = run.profile("connection", number=int(run.text()))
         self.assertEqual(profile.total("connection"), 21)
         self.assertEqual([s for s in profile.samples if s.functions()[0].startswith("[")], [])
         self.assertEqual({s.label("family").text for s in profile.samples}, {"unix", "inet"})
@@ -347,7 +351,7 @@ class Nginx(harness.PreloadTest):
         ends = []
         for _ in range(how_many):
             end = socket.socket(socket.AF_UNIX)
-            end.settimeout(30)
+            end.settimeout(harness.SECONDS)
             end.connect(path)
             end.sendall(b"GET /cprof.h HTTP/1.1\r\nHost: a\r\n\r\n")
             self.assertIn(b"200 OK", end.recv(100))
@@ -359,7 +363,7 @@ class Nginx(harness.PreloadTest):
             raise unittest.SkipTest("nginx is not installed")
         where = harness.temporary_directory()
         (where / "conf").write_text(NGINX.format(dir=where, root=harness.ROOT / "include"))
-        server = start(["/usr/sbin/nginx", "-p", where, "-c", where / "conf"], directory=where, CPROF_SIGNAL="RTMIN+3")
+        server = start(["/usr/sbin/nginx", "-p", where, "-c", where / "conf"], directory=where, seconds=300, CPROF_SIGNAL="RTMIN+3")
         self.addCleanup(server.popen.kill)
         server.wait_for(lambda: (where / "sock").exists() and (where / "pid").exists() and (where / "pid").read_text(), "nginx listens")
 
@@ -410,7 +414,7 @@ class Load:
     def churn(self):
         while not self.is_over.is_set():
             try:
-                with socket.create_connection(self.address, timeout=30) as end:
+                with socket.create_connection(self.address, timeout=harness.SECONDS) as end:
                     end.sendall(b"GET /cprof.h HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
                     answer = b""
                     while part := end.recv(1 << 16):
@@ -424,7 +428,7 @@ class Load:
     def stop(self):
         self.is_over.set()
         for thread in self.threads:
-            thread.join(30)
+            thread.join(harness.SECONDS)
         return self.errors
 
 
@@ -471,27 +475,36 @@ class BusyNginx(harness.PreloadTest):
         self.server.wait_for(lambda: sum(seen_by_ss(pid).get("inet", 0) for pid in self.workers) == n, what)
 
     def start(self):
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = probe.getsockname()[1]
-        (self.where / "conf").write_text(BUSY_NGINX.format(dir=self.where, root=harness.ROOT / "include", port=self.port))
-        self.server = start(["/usr/sbin/nginx", "-p", self.where, "-c", self.where / "conf"], directory=self.where,
-                            CPROF_SIGNAL="RTMIN+3", CPROF_PROFILES="connection", CPROF_MIN_LIFE="0s")
-        self.addCleanup(self.server.popen.kill)
-        self.server.wait_for(self.are_ready, "two workers with their channels")
+        """Another program may take the port that was free a moment ago: then another one."""
+        while True:
+            with socket.create_server(("127.0.0.1", 0)) as probe:
+                self.port = probe.getsockname()[1]
+            (self.where / "conf").write_text(BUSY_NGINX.format(dir=self.where, root=harness.ROOT / "include", port=self.port))
+            self.server = start(["/usr/sbin/nginx", "-p", self.where, "-c", self.where / "conf"], directory=self.where,
+                                seconds=300, CPROF_SIGNAL="RTMIN+3", CPROF_PROFILES="connection", CPROF_MIN_LIFE="0s")
+            self.addCleanup(self.server.popen.kill)
+            try:
+                return self.server.wait_for(self.are_ready, "two workers with their channels")
+            except AssertionError as ended:
+                if "Address already in use" not in str(ended):
+                    raise
 
     def are_ready(self):
         """A worker is called so at the end of its start; the master then gives each its own channel and that to the other."""
-        children = Path(f"/proc/{self.server.pid}/task/{self.server.pid}/children").read_text().split()
-        self.workers = [int(pid) for pid in children]
-        return len(self.workers) == 2 and all(
-            "worker process" in Path(f"/proc/{pid}/cmdline").read_text() and seen_by_ss(pid).get("unix") == 2
-            for pid in self.workers)
+        try:
+            children = Path(f"/proc/{self.server.pid}/task/{self.server.pid}/children").read_text().split()
+            self.workers = [int(pid) for pid in children]
+            return len(self.workers) == 2 and all(
+                "worker process" in Path(f"/proc/{pid}/cmdline").read_text() and seen_by_ss(pid).get("unix") == 2
+                for pid in self.workers)
+        except FileNotFoundError:  # it has ended
+            return False
 
     def hold(self):
         """Connections in the middle of a request, accepted: each has had an answer before."""
         held = []
         for _ in range(self.HELD):
-            end = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+            end = socket.create_connection(("127.0.0.1", self.port), timeout=harness.SECONDS)
             end.sendall(b"GET /cprof.h HTTP/1.1\r\nHost: a\r\n\r\n" b"GET /cprof.h HTTP/1.1\r\nHo")
             self.assertIn(b"200 OK", end.recv(100))
             held.append(end)

@@ -105,7 +105,7 @@ class Sampled(harness.PreloadTest):
         slack = sigmas * math.sqrt(truth * (1 - p) / p) + 1  # each value is truncated once
         self.assertLessEqual(abs(estimate - truth), slack, f"{what}: estimated {estimate}, truth {truth}")
 
-    def test_nine_sizes_from_16_bytes_to_4_mib_are_within_four_sigma(self):
+    def test_nine_sizes_from_16_bytes_to_4_mib_are_within_six_sigma(self):
         for rate in (524288, 16384):
             run = self.assert_ok(preload("sizes", "1000", str(rate), CPROF_HEAP_RATE=rate))
             heap, truth = run.profile("heap"), truth_of(run)
@@ -113,7 +113,7 @@ class Sampled(harness.PreloadTest):
             self.assertEqual(heap.period, rate)
             for name, (size, count) in truth.items():
                 objects, space, _, _ = heap.all_values(name)
-                self.within(objects, count, size, rate, 4, f"{name} at rate {rate}")
+                self.within(objects, count, size, rate, 6, f"{name} at rate {rate}")
                 self.assertLess(abs(space / max(objects, 1) - size), 0.01 * size + 1, name)
 
     def test_interleaved_sizes_are_within_ten_percent_in_one_of_three_tries(self):
@@ -124,7 +124,7 @@ class Sampled(harness.PreloadTest):
             errors = [f"{name}: {heap.count(name)} of 50000" for name in sizes
                       if abs(heap.count(name) - 50000) > 5000]
             for name, size in sizes.items():
-                self.within(heap.count(name, "inuse_objects"), 6250, size, 16384, 5, f"{name} in use")
+                self.within(heap.count(name, "inuse_objects"), 6250, size, 16384, 6, f"{name} in use")
             if not errors:
                 return
         self.fail(errors)
@@ -134,7 +134,11 @@ class Sampled(harness.PreloadTest):
         self.assertEqual((heap.period, heap.period_type), (524288, ("space", "bytes")))
 
     def test_runs_draw_different_samples(self):
-        counts = {preload("sizes", "50", "524288").profile("heap").count("size_16") for _ in range(4)}
+        counts = set()
+        for _ in range(4):
+            run = preload("sizes", "50", "524288")
+            heap = run.profile("heap")
+            counts.add(tuple(heap.count(name) for name in truth_of(run)))
         self.assertGreater(len(counts), 1)
 
     def test_every_allocation_far_above_the_rate_is_a_sample(self):

@@ -4,7 +4,7 @@
 
 #include <fcntl.h>
 
-#include "victim.h"
+#include "waiting.h"
 
 NAMED void *keeps(size_t size)
 {
@@ -20,9 +20,11 @@ NAMED void *drops(size_t size)
     return p;
 }
 
-static void *sleeps(void *arg)
+static atomic_tid main_tid;
+
+static void *ends_when_awaited(void *arg)
 {
-    usleep(2000);
+    await_waiting(&main_tid);
     return arg;
 }
 
@@ -48,7 +50,9 @@ int main(int argc, char **argv)
     for (int i = 0; i < 3; i++)
         kept[i] = keeps(opaque(1000));
     free(drops(opaque(5000)));
-    check(pthread_create(&id, NULL, sleeps, NULL) == 0 && pthread_join(id, NULL) == 0,
+    main_tid = gettid();
+    check(pthread_create(&id, NULL, ends_when_awaited, NULL) == 0 &&
+              pthread_join(id, NULL) == 0,
           "thread");
     static const char *const names[] = {"heap",  "allocs", "heap_peak",
                                         "block", "mutex",  "threadcreate"};
