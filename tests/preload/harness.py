@@ -370,6 +370,13 @@ class PreloadTest(unittest.TestCase):
             self.assertIn(part, run.messages()[0])
         return run.messages()[0]
 
+    def assert_at_best(self, measure, limit, tries=20):
+        """measure() gives something, mostly seconds, that no busy machine makes too much every time."""
+        measured = []
+        while not measured or measured[-1] >= limit:
+            self.assertLess(len(measured), tries, f"never less than {limit}: {measured}")
+            measured.append(measure())
+
     def assert_ok(self, run):
         self.assertEqual((run.status, run.messages()), (0, []),
                          f"stdout {run.stdout[-1000:]!r} stderr {run.stderr[-2000:]!r}")

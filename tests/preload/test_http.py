@@ -22,7 +22,7 @@ from pathlib import Path
 
 import harness
 import pprof_decode
-from harness import PreloadTest, start, temporary_directory, tool
+from harness import PreloadTest, free_port, start, temporary_directory, tool
 
 Answer = namedtuple("Answer", "status fields body")
 PROFILES = ["heap", "allocs", "heap_peak", "mutex", "block", "threadcreate"]
@@ -34,13 +34,7 @@ EXACT = {"CPROF_HEAP_RATE": 1, "CPROF_BLOCK_RATE": "1ns", "CPROF_MUTEX_RATE": "1
 ARTEFACTS = harness.BUILD / "check"
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def connect(address, seconds=20):
+def connect(address, seconds=harness.SECONDS):
     """address: a port of the loopback, or the path of a socket."""
     client = socket.socket(socket.AF_INET if isinstance(address, int) else socket.AF_UNIX)
     client.settimeout(seconds)
@@ -139,9 +133,14 @@ class Served:
         tasks = Path(f"/proc/{self.process.pid}/task")
 
         def named():
-            return [tid for tid in os.listdir(tasks) if (tasks / tid / "comm").read_text() == "cprof\n"]
+            for tid in os.listdir(tasks):
+                with contextlib.suppress(OSError):  # it has ended meanwhile
+                    if (tasks / tid / "comm").read_text() == "cprof\n":
+                        found.append(tid)
+            return found
+        found = []
         self.process.wait_for(named, "the agent's thread has its name")
-        return named()[0]
+        return found[-1]  # one that is ending comes before the new one
 
 
 _go_binary = []
@@ -194,7 +193,7 @@ class TestHttpAnswers(PreloadTest):
                         self.assert_same_shape(path, wanted, got)
         finally:
             go.stdin.close()
-            go.wait(10)
+            go.wait(harness.SECONDS)
             go.stdout.close()
 
     def assert_same_shape(self, path, wanted, got):
@@ -227,17 +226,21 @@ class TestHttpAnswers(PreloadTest):
                 self.assertEqual((answer.status, answer.body), (404, b"Unknown profile\n"), name)
 
     def test_come_within_a_second_of_the_start(self):
-        port = free_port()
-        begin = time.monotonic()
-        process = start("http_victim", out=False, CPROF_HTTP=port)
-        status = None
-        while status != 200:
-            self.assertLess(time.monotonic() - begin, 1)
-            with contextlib.suppress(ConnectionRefusedError):
-                status = ask(port, BASE + "heap").status
-        process.popen.stdin.close()
-        process.popen.stdin = None
-        self.assert_ok(process.finish())
+        def seconds():
+            port = free_port()
+            begin = time.monotonic()
+            process = start("http_victim", out=False, CPROF_HTTP=port)
+            status = None
+            while status != 200:
+                self.assertLess(time.monotonic(), process.deadline)
+                with contextlib.suppress(ConnectionRefusedError):
+                    status = ask(port, BASE + "heap").status
+            took = time.monotonic() - begin
+            process.popen.stdin.close()
+            process.popen.stdin = None
+            self.assert_ok(process.finish())
+            return took
+        self.assert_at_best(seconds, 1)
 
     def test_hold_every_profile_the_program_made(self):
         with Served(**EXACT) as served:
@@ -332,7 +335,7 @@ class TestHttpAnswers(PreloadTest):
             before, tid = served.metric("cprof_cpu_seconds_total"), served.agent_tid()
             served.do("leave 1")
             self.assertGreaterEqual(served.metric("cprof_cpu_seconds_total"), before)
-            self.assertNotEqual(served.agent_tid(), tid)
+            served.process.wait_for(lambda: served.agent_tid() != tid, "another thread")
         self.assert_ok(served.run)
 
     def test_stand_under_another_prefix(self):
@@ -345,35 +348,49 @@ class TestHttpAnswers(PreloadTest):
 
 
 class TestHttpDeltas(PreloadTest):
+    def ask_for_windows(self, served, seconds):
+        """A delta of each profile, asked for at the same time, while the program works: the answers by name, and if the
+        work lies in each of the windows, by their own words."""
+        answers, threads = {}, []
+        for name in [*PROFILES, ODD_URL]:
+            threads.append(threading.Thread(
+                target=lambda name=name: answers.update({name: served.ask(f"{name}?seconds={seconds}")})))
+            threads[-1].start()
+        served.process.wait_for(lambda: served.metric("cprof_http_connections") == len(PROFILES) + 2, "all wait")
+        served.metric("cprof_http_connections")  # who is accepted is read before the next one is answered
+        begin = time.time_ns()
+        self.assertEqual(served.ask("heap").status, 200)
+        served.do("keep")
+        served.do("contend")
+        served.do("values")
+        end = time.time_ns()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(len(answers), len(PROFILES) + 1)
+        profiles = [profile_of(answer) for answer in answers.values()]
+        return answers, all(profile.time_nanos - profile.duration_nanos < begin and end < profile.time_nanos for profile in profiles)
+
     def test_show_what_happened_in_the_window_and_serve_others_meanwhile(self):
-        with Served(**EXACT) as served:
-            served.do("keep")
-            served.do("contend")
-            answers, threads = {}, []
-            for name in [*PROFILES, ODD_URL]:
-                threads.append(threading.Thread(
-                    target=lambda name=name: answers.update({name: served.ask(f"{name}?seconds=2")})))
-                threads[-1].start()
-            served.process.wait_for(lambda: served.metric("cprof_http_connections") == len(PROFILES) + 2, "all wait")
-            begin = time.monotonic()
-            self.assertEqual(served.ask("heap").status, 200)
-            self.assertLess(time.monotonic() - begin, 1, "a request waits for the deltas")
-            served.do("keep")
-            served.do("contend")
-            served.do("values")
-            for thread in threads:
-                thread.join()
-            self.assertEqual(len(answers), len(PROFILES) + 1)
-            self.assertEqual(profile_of(answers[ODD_URL]).count("adds_values"), 2)
-            for name, answer in answers.items():
-                profile = profile_of(answer)
-                filename = f'attachment; filename="{"odd_name+1%&" if name == ODD_URL else name}-delta"'
-                self.assertEqual(answer.fields["content-disposition"], filename)
-                self.assertTrue(1.9e9 < profile.duration_nanos < 4e9, (name, profile.duration_nanos))
-            self.assertEqual(profile_of(answers["heap"]).all_values("keeps_hundred")[:4], (100, 100000, 200, 200000))
-            self.assertEqual(profile_of(answers["mutex"]).count("holds_mutex", "contentions"), 1)
-            self.assertEqual(profile_of(answers["threadcreate"]).count("contends"), 1)
-        self.assert_ok(served.run)
+        for seconds in (2, 4, 8, 16, 32):  # in which the work is done, with another request before it
+            with Served(**EXACT) as served:
+                served.do("keep")
+                served.do("contend")
+                asked = time.monotonic()
+                answers, is_inside = self.ask_for_windows(served, seconds)
+                took = time.monotonic() - asked
+            self.assert_ok(served.run)
+            if is_inside:
+                break
+        self.assertTrue(is_inside, "a request waits for the deltas")
+        self.assertEqual(profile_of(answers[ODD_URL]).count("adds_values"), 2)
+        for name, answer in answers.items():
+            profile = profile_of(answer)
+            filename = f'attachment; filename="{"odd_name+1%&" if name == ODD_URL else name}-delta"'
+            self.assertEqual(answer.fields["content-disposition"], filename)
+            self.assertTrue(seconds * 1e9 <= profile.duration_nanos <= took * 1e9, (name, profile.duration_nanos, took))
+        self.assertEqual(profile_of(answers["heap"]).all_values("keeps_hundred")[:4], (100, 100000, 200, 200000))
+        self.assertEqual(profile_of(answers["mutex"]).count("holds_mutex", "contentions"), 1)
+        self.assertEqual(profile_of(answers["threadcreate"]).count("contends"), 1)
 
     def test_of_delta_heap_are_since_the_last_fetch(self):
         with Served(**EXACT) as served:
@@ -401,10 +418,10 @@ class TestHttpDeltas(PreloadTest):
                 served.do(str(step))
                 durations = [profile_of(answer).duration_nanos
                              for answer in (asked.result(), served.ask("delta_heap"), served.ask("delta_heap"))]
-                self.assertTrue(all(0 < duration < 60e9 for duration in durations), (step, durations))
+                self.assertTrue(all(0 < duration < 3600e9 for duration in durations), (step, durations))
                 self.assertGreaterEqual(durations[0], 1e9, step)
                 up = re.search(r"up (\d+) s", served.ask("").body.decode())[1]
-                self.assertTrue(1 <= int(up) < 60, (step, up))
+                self.assertTrue(1 <= int(up) < 3600, (step, up))
 
     def test_that_are_too_long_are_refused(self):
         with Served() as served:
@@ -425,7 +442,7 @@ class TestHttpDeltas(PreloadTest):
             for client in clients:
                 client.sendall(f"GET {BASE}heap?seconds=600 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             served.process.wait_for(lambda: served.metric("cprof_http_connections") == 8, "seven wait")
-            refused, _, _ = select.select(clients, [], [], 10)
+            refused, _, _ = select.select(clients, [], [], harness.SECONDS)
             self.assertEqual([parse(read_all(client)).status for client in refused], [503])
             for client in clients:
                 client.close()
@@ -435,8 +452,9 @@ class TestHttpPprof(PreloadTest):
     def pprof(self, *args):
         directory = temporary_directory()
         env = {**os.environ, "PPROF_TMPDIR": str(directory), "HOME": str(directory)}
-        done = subprocess.run([tool("go"), "tool", "pprof", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              timeout=60, env=env)
+        # for the answer it would wait no longer than half as long again as the profile takes
+        done = subprocess.run([tool("go"), "tool", "pprof", f"-timeout={harness.SECONDS}", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              timeout=harness.SECONDS, env=env)
         self.assertEqual(done.returncode, 0, done.stderr.decode())
         return done.stdout.decode(), done.stderr.decode()
 
@@ -546,20 +564,22 @@ class TestHttpClients(PreloadTest):
             self.assertEqual(parse(read_all(client)).status, 200)
 
     def test_that_are_slow_take_no_place_from_others(self):
-        with Served() as served:
-            slow = [connect(served.address) for _ in range(8)]
-            for client in slow:
-                client.sendall(b"GET /debug")
-            served.process.wait_for(lambda: served.n_sockets() == 9, "all are connected")
-            begin = time.monotonic()
-            self.assertEqual(served.ask("heap").status, 200)
-            self.assertLess(time.monotonic() - begin, 3)
-            ends = [parse(read_all(client)).status for client in slow]
-            self.assertEqual(ends, [408] * 8)
-            self.assertLess(time.monotonic() - begin, 9)
-            for client in slow:
-                client.close()
-            served.process.wait_for(lambda: served.metric("cprof_http_connections") == 1, "all places are free")
+        def both_in_time():
+            with Served() as served:
+                slow = [connect(served.address) for _ in range(8)]
+                for client in slow:
+                    client.sendall(b"GET /debug")
+                served.process.wait_for(lambda: served.n_sockets() == 9, "all are connected")
+                begin = time.monotonic()
+                self.assertEqual(served.ask("heap").status, 200)
+                answered = time.monotonic() - begin
+                self.assertEqual([parse(read_all(client)).status for client in slow], [408] * 8)
+                ended = time.monotonic() - begin
+                for client in slow:
+                    client.close()
+                served.process.wait_for(lambda: served.metric("cprof_http_connections") == 1, "all places are free")
+            return max(answered / 3, ended / 9)
+        self.assert_at_best(both_in_time, 1, tries=5)
 
     def test_that_read_slowly_get_all_of_it(self):
         with Served(**EXACT) as served:
@@ -594,8 +614,8 @@ class TestHttpClients(PreloadTest):
             paths = ["heap", "mutex", "", "heap?debug=1", "nope", "symbol", "flame/heap", "/metrics"]
 
             def rss():
-                with open(f"/proc/{served.process.pid}/statm") as file:
-                    return int(file.read().split()[1]) * 4096
+                with open(f"/proc/{served.process.pid}/smaps_rollup") as file:  # exact, which statm is not
+                    return int(re.search(r"^Rss: +(\d+) kB$", file.read(), re.MULTILINE)[1]) << 10
 
             def asks(n):
                 stop = threading.Event()
@@ -806,7 +826,7 @@ class TestHttpSockets(PreloadTest):
         self.assertEqual((os.stat(directory).st_mode & 0o777, os.stat(path).st_mode & 0o777), (0o700, 0o600))
         self.assertEqual(ask(path, BASE + "heap", host="anything").status, 200)
         with self.subTest("curl"):
-            done = subprocess.run([tool("curl"), "-sS", "--unix-socket", path, f"http://x{BASE}heap?debug=1"], timeout=20,
+            done = subprocess.run([tool("curl"), "-sS", "--unix-socket", path, f"http://x{BASE}heap?debug=1"], timeout=harness.SECONDS,
                                   stdout=subprocess.PIPE, check=True)
             self.assertTrue(done.stdout.startswith(b"heap profile: "))
         process.popen.stdin.close()
@@ -824,7 +844,7 @@ class TestHttpSockets(PreloadTest):
             code = ("import os, socket, sys; os.setuid(65534); s = socket.socket(socket.AF_UNIX);"
                     f"s.connect({str(path)!r}); s.sendall(b'GET /metrics HTTP/1.0\\r\\n\\r\\n');"
                     "print(len(s.recv(100)))")
-            done = subprocess.run(["/usr/bin/python3", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20)
+            done = subprocess.run(["/usr/bin/python3", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=harness.SECONDS)
             self.assertTrue(done.stdout == b"0\n" or b"ConnectionReset" in done.stderr or b"BrokenPipe" in done.stderr,
                             done)
             self.assertEqual(served.ask("heap").status, 200)
@@ -881,14 +901,15 @@ class TestHttpSockets(PreloadTest):
     def test_serve_the_loopback_of_ipv6(self):
         try:
             with socket.socket(socket.AF_INET6) as probe:
-                probe.bind(("::1", 0))
-                port = probe.getsockname()[1]
+                port = free_port()  # nobody listens at 127.0.0.1
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("::1", port))
         except OSError as reason:
             self.skipTest(f"no IPv6 here: {reason}")
         process = start("http_victim", out=False, CPROF_HTTP=f"[::1]:{port}")
         self.assertEqual(process.line(), "ready")
         for host, status in ((f"[::1]:{port}", 200), ("[::2]", 403), ("evil.example", 403)):
-            with socket.create_connection(("::1", port), 20) as client:
+            with socket.create_connection(("::1", port), harness.SECONDS) as client:
                 client.sendall(f"GET {BASE}heap HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
                 self.assertEqual(parse(read_all(client)).status, status, host)
         self.assertRaises(ConnectionRefusedError, connect, port)
@@ -921,15 +942,15 @@ class TestHttpSockets(PreloadTest):
     def test_take_no_number_from_the_program_at_any_moment(self):
         with Served(out=True) as served:
             served.ask("heap")
-            with futures.ThreadPoolExecutor(2) as pool:
-                opened = pool.submit(served.do, "opens 200000")
-                n_asked = 0
-                while not opened.done():
-                    self.assertEqual(served.ask("heap").status, 200)
-                    self.assertEqual(served.ask("snapshot", "POST").status, 200)
-                    n_asked += 1
-            self.assertEqual(opened.result(), ["0"])
-            self.assertGreater(n_asked, 3)
+            n_asked = 0
+            with futures.ThreadPoolExecutor(1) as pool:
+                while n_asked <= 3:
+                    opened = pool.submit(served.do, "opens 200000")
+                    while not opened.done():
+                        self.assertEqual(served.ask("heap").status, 200)
+                        self.assertEqual(served.ask("snapshot", "POST").status, 200)
+                        n_asked += 1
+                    self.assertEqual(opened.result(), ["0"])
 
     def test_that_come_and_go_while_the_program_forks_do_its_children_no_harm(self):
         with Served() as served, futures.ThreadPoolExecutor(4) as pool:
@@ -1121,7 +1142,7 @@ class TestHttpPages(PreloadTest):
         directory = temporary_directory()
         done = subprocess.run([name, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={directory}",
                                "--virtual-time-budget=3000", "--window-size=1300,900", *flags, url],
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=90)
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=harness.SECONDS)
         self.assertEqual(done.returncode, 0, done.stderr[-2000:])
         return done.stdout.decode()
 
@@ -1182,9 +1203,14 @@ class TestHttpGuest(PreloadTest):
     def test_idle_server_uses_no_time(self):
         with Served() as served:
             served.ask("heap")
-            before = served.metric("cprof_cpu_seconds_total")
-            served.do("malloc")
-            self.assertLess(served.metric("cprof_cpu_seconds_total") - before, 0.05)
+            agent, program = (f"/proc/{served.process.pid}/task/{tid}/schedstat" for tid in (served.agent_tid(), served.process.pid))
+
+            def cpu_seconds(path):
+                return int(Path(path).read_text().split()[0]) / 1e9
+            begin, before = cpu_seconds(program), cpu_seconds(agent)
+            while cpu_seconds(program) - begin < 0.3:
+                served.do("malloc")
+            self.assertLess(cpu_seconds(agent) - before, 0.02)  # one that spins gets as much as the program
 
 
 if __name__ == "__main__":

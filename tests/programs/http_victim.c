@@ -2,7 +2,7 @@
  *
  *   keep       100 objects of 1000 bytes that stay
  *   stacks N   one object from each of N different stacks
- *   contend    one thread waits 20 ms for a mutex that another one holds
+ *   contend    one thread waits 20 ms for a mutex that another one holds, and for its end
  *   close      closefrom(3)
  *   fork       a child that lives on until its stdin, a copy, ends; prints its pid
  *   fds        its descriptors below 1000, as numbers in a line
@@ -16,7 +16,7 @@
  *   malloc     calls malloc 100000 times, in between */
 #include "../../include/cprof.h"
 
-#include "victim.h"
+#include "waiting.h"
 
 #include <fcntl.h>
 #include <sys/prctl.h>
@@ -63,25 +63,38 @@ NAMED void *branch_right(unsigned bits, int depth)
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_barrier_t both;
+static atomic_tid waiter; /* is about to wait, and does nothing else that waits */
 
+static void await_waiter(void)
+{
+    await_waiting(&waiter);
+    atomic_store(&waiter, 0);
+}
+
+/* Until the other one waits for it; then until it is waited for itself. */
 NAMED void *holds_mutex(void *arg)
 {
     pthread_mutex_lock(&mutex);
     pthread_barrier_wait(&both);
+    await_waiter();
     usleep(20000);
     pthread_mutex_unlock(&mutex);
+    await_waiter();
     return arg;
 }
 
 NAMED void contends(void)
 {
+    const pid_t self = (pid_t)syscall(SYS_gettid);
     pthread_t thread;
 
     pthread_barrier_init(&both, NULL, 2);
     pthread_create(&thread, NULL, holds_mutex, NULL);
     pthread_barrier_wait(&both);
+    atomic_store(&waiter, self);
     pthread_mutex_lock(&mutex);
     pthread_mutex_unlock(&mutex);
+    atomic_store(&waiter, self);
     pthread_join(thread, NULL);
 }
 
