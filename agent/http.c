@@ -396,15 +396,26 @@ static struct connection *slowest(void)
     return found && found->since_ns + SLOW_MS * MS <= clock_mono_ns() ? found : NULL;
 }
 
+/* It may have sent everything while this thread did something else: then it is answered, and keeps its place. */
+static void end_slow(struct connection *slow)
+{
+    if (slow->step == READ)
+        read_on(slow);
+    if (slow->step == READ) {
+        refuse(slow, 408);
+        end(slow);
+    } else if (slow->step == DRAIN) {
+        end(slow);
+    }
+}
+
 /* A free place, made if it must be; NULL: look again later. */
 static struct connection *make_place(void)
 {
     struct connection *place = free_place(), *slow = place ? NULL : slowest();
 
-    if (slow && slow->step == READ)
-        refuse(slow, 408);
     if (slow)
-        end(slow);
+        end_slow(slow);
     return place ? place : free_place();
 }
 

@@ -129,6 +129,9 @@ class Served:
     def descriptors(self, tid=None):
         return sorted(int(fd) for fd in os.listdir(f"/proc/{self.process.pid}/task/{tid or self.process.pid}/fd"))
 
+    def thread_states(self):
+        return {task.read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{self.process.pid}/task").glob("*/stat")}
+
     def agent_tid(self):
         tasks = Path(f"/proc/{self.process.pid}/task")
 
@@ -580,6 +583,23 @@ class TestHttpClients(PreloadTest):
                 served.process.wait_for(lambda: served.metric("cprof_http_connections") == 1, "all places are free")
             return max(answered / 3, ended / 9)
         self.assert_at_best(both_in_time, 1, tries=5)
+
+    def test_that_have_sent_while_the_process_stood_still_are_not_taken_for_slow(self):
+        with Served() as served:
+            clients = [connect(served.address) for _ in range(7)]
+            served.process.wait_for(lambda: served.n_sockets() == 8, "all are connected")
+            accepted = time.monotonic()
+            os.kill(served.process.pid, signal.SIGSTOP)
+            served.process.wait_for(lambda: served.thread_states() == {"T"}, "it stands still")
+            clients += [connect(served.address) for _ in range(2)]  # for whom there is one place
+            for client in clients:
+                client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            served.process.wait_for(lambda: time.monotonic() > accepted + 1.1, "a second, after which one is slow")
+            os.kill(served.process.pid, signal.SIGCONT)
+            self.assertEqual([parse(read_all(client)).status for client in clients], [200] * 9)
+            for client in clients:
+                client.close()
+        self.assert_ok(served.run)
 
     def test_that_read_slowly_get_all_of_it(self):
         with Served(**EXACT) as served:
