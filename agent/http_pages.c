@@ -16,6 +16,7 @@
 #include "agent/process.h"
 #include "agent/profile.h"
 #include "agent/text_sink.h"
+#include "agent/unwind.h"
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/version.h"
@@ -630,9 +631,10 @@ static void add_tables(struct text_sink *out)
         {"handles", handles_n_places()       },
         {"streams", handles_n_stream_places()},
         {"values",  objects_n_cells()        },
+        {"rules",   unwind_n_rules()         },
     };
 
-    add_metric(out, "table_places", "gauge", "Places in the tables of live objects.");
+    add_metric(out, "table_places", "gauge", "Places in the agent's tables.");
     for (size_t i = 0; i < COUNT_OF(tables); i++)
         text_sink_addf(out, "cprof_table_places{table=\"%s\"} %lu\n", tables[i].name,
                        tables[i].n);

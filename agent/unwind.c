@@ -28,11 +28,11 @@ struct slot {
     _Atomic uint64_t rule;
 };
 
-/* A page of the cache serves 4 KiB of code, so that what runs close together is cached close together and
- * memory follows the code that is seen.  Four slots (a cache line) serve 64 bytes: functions begin at
- * multiples of 16, so a chain of small ones does not fight for a line (with 128 bytes a line it did:
- * 65 frames took 8 us instead of 0.4). */
-enum { N_SLOTS = 1 << 15, N_WAYS = 4, ADDRESS_BITS = 48 };
+/* Four slots (a cache line) serve 64 bytes of code: functions begin at multiples of 16, so a chain of small ones does
+ * not fight for a line (with 128 bytes a line it did: 65 frames took 8 us instead of 0.4).  The cache grows with what it
+ * is asked for: its index gets a bit more after as many misses as a quarter of its slots, and what stood at an index
+ * that has changed is found out anew.  A page that is touched for the first time costs more than a rule does. */
+enum { N_SLOTS_MIN = 1 << 11, N_SLOTS = 1 << 15, N_WAYS = 4, ADDRESS_BITS = 48 };
 
 /* What no pc has set: there a key says is_exact.  Programs have 47 bits of addresses; on aarch64 48, and instructions of
  * four bytes. */
@@ -44,6 +44,8 @@ enum { EXACT_BIT = ADDRESS_BITS - 1, USER_BITS = 47, CODE_ALIGN = 1 };
 
 static struct slot
     slots[N_SLOTS] ALIGNED(4096); /* pages that were never looked up take no memory */
+static _Atomic uint32_t slots_mask = N_SLOTS_MIN - 1;
+static _Atomic uint32_t n_misses; /* since the mask was set */
 
 union word {
     struct cfi_rule rule;
@@ -51,9 +53,9 @@ union word {
 };
 
 /* Few operations: they are part of the chain from one frame to the next. */
-static inline size_t slot_index(uintptr_t pc)
+static inline size_t slot_index(uintptr_t pc, uint32_t mask)
 {
-    return (pc ^ pc >> 7) / 16 % N_SLOTS;
+    return (pc ^ pc >> 7) / 16 & mask;
 }
 
 /* The same pc as a return address and as an interrupted instruction may have two rules. */
@@ -62,13 +64,13 @@ static inline uint64_t key_of(uintptr_t pc, bool is_exact, uint64_t epoch_bits)
     return (pc ^ epoch_bits) | (uint64_t)is_exact << EXACT_BIT;
 }
 
-/* Of the epoch a key holds 29 bits: 16 above the address, 13 over the bits of it that the line implies
+/* Of the epoch a key holds 25 bits: 16 above the address, 9 over the bits of it that the line implies
  * together with those above them (slot_index without the way). */
 static uint64_t epoch_bits_of(uint32_t epoch)
 {
-    enum { HIGH_BITS = 64 - ADDRESS_BITS, LINE_BITS = 13, LINE_SHIFT = 6 };
+    enum { HIGH_BITS = 64 - ADDRESS_BITS, LINE_BITS = 9, LINE_SHIFT = 6 };
 
-    _Static_assert(N_SLOTS / N_WAYS == 1 << LINE_BITS, "one bit more would alias");
+    _Static_assert(N_SLOTS_MIN / N_WAYS == 1 << LINE_BITS, "one bit more would alias");
     return (uint64_t)epoch << ADDRESS_BITS |
            (uint64_t)(epoch >> HIGH_BITS & ((1 << LINE_BITS) - 1)) << LINE_SHIFT;
 }
@@ -93,11 +95,18 @@ static bool is_of_epoch(struct slot *slot, uint64_t key)
     return other != 0 && (other ^ key) >> ADDRESS_BITS == 0;
 }
 
+static void cache_grow(uint32_t mask)
+{
+    if (add_relaxed(&n_misses, 1) < mask / 4 || mask == N_SLOTS - 1)
+        return;
+    if (cas_relaxed(&slots_mask, &mask, 2 * mask + 1))
+        store_relaxed(&n_misses, 0);
+}
+
 /* Takes a slot of its line that is empty or outdated, else its first choice. */
-static void cache_put(uintptr_t pc, uint64_t key, struct cfi_rule rule)
+static void cache_put(size_t first, uint64_t key, struct cfi_rule rule)
 {
     const union word word = {.rule = rule};
-    const size_t first = slot_index(pc);
     struct slot *slot = &slots[first];
 
     for (size_t way = 0; way < N_WAYS; way++) {
@@ -108,6 +117,11 @@ static void cache_put(uintptr_t pc, uint64_t key, struct cfi_rule rule)
     }
     store_relaxed(&slot->rule, word.bits);
     store_relaxed(&slot->check, key ^ scramble(word.bits));
+}
+
+size_t unwind_n_rules(void)
+{
+    return load_relaxed(&slots_mask) + 1;
 }
 
 bool unwind_is_supported(void)
@@ -131,6 +145,7 @@ struct walk {
     uintptr_t pc, sp, bp, bx;
     uintptr_t low, high; /* readable stack around sp */
     uint64_t epoch_bits; /* of the cache's keys */
+    uint32_t slots_mask;
     const machine_register
         *regs; /* of an interrupted instruction; NULL: not at one, or not known */
     bool is_exact;
@@ -253,7 +268,7 @@ static bool find_object(uintptr_t pc, bool is_guessed, struct dl_find_object *re
 static COLD struct cfi_rule rule_miss(const struct walk *w, uint64_t key)
 {
     const uintptr_t pc = w->pc;
-    const size_t first = slot_index(pc);
+    const size_t first = slot_index(pc, w->slots_mask);
     struct dl_find_object object;
     struct cfi_rule rule;
 
@@ -266,7 +281,8 @@ static COLD struct cfi_rule rule_miss(const struct walk *w, uint64_t key)
     rule = find_rule(&object, look_up_pc);
     if (rule.cfa == CFI_GUESS)
         rule = rule_without_tables(pc);
-    cache_put(pc, key, rule);
+    cache_put(first, key, rule);
+    cache_grow(w->slots_mask);
     return rule;
 }
 
@@ -277,7 +293,7 @@ static inline struct cfi_rule rule_at(const struct walk *w)
     const uint64_t key = key_of(w->pc, w->is_exact, w->epoch_bits);
     struct cfi_rule rule;
 
-    if (likely(slot_get(&slots[slot_index(w->pc)], key, &rule)))
+    if (likely(slot_get(&slots[slot_index(w->pc, w->slots_mask)], key, &rule)))
         return rule;
     return rule_miss(w, key);
 }
@@ -685,6 +701,7 @@ size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max)
         .is_exact = from.is_exact,
         .regs = from.context ? REGISTERS_OF(from.context) : NULL,
         .epoch_bits = epoch_bits_of(modules_epoch()),
+        .slots_mask = load_relaxed(&slots_mask),
     };
 
     if (unlikely(!unwind_is_supported()))
@@ -792,6 +809,7 @@ size_t unwind_walk_memo(const struct unwind_frame *from, uintptr_t *ret_pcs, siz
         .bx = from->bx,
         .is_exact = from->is_exact,
         .epoch_bits = epoch_bits_of(modules_epoch()),
+        .slots_mask = load_relaxed(&slots_mask),
     };
     size_t n = 0;
 
@@ -830,6 +848,7 @@ COLD size_t unwind_walk_copy(struct unwind_frame from, const struct unwind_copy 
         .copy_bytes = copy->size,
         .copy_shift = (uintptr_t)copy->data - copy->low,
         .epoch_bits = epoch_bits_of(modules_epoch()),
+        .slots_mask = load_relaxed(&slots_mask),
     };
 
     w.sp = relocated(&w, from.sp);
@@ -878,6 +897,11 @@ enum unwind_place unwind_place_of(uintptr_t pc)
 bool unwind_is_supported(void)
 {
     return false;
+}
+
+size_t unwind_n_rules(void)
+{
+    return 0;
 }
 
 size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max)

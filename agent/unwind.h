@@ -1,6 +1,7 @@
 /* unwind - the frames of a stack, from the tables that compilers leave in every object.
  *
- * A cache maps a pc to its rule (cfi.h): one array for the process, filled on a miss, never locked.
+ * A cache maps a pc to its rule (cfi.h): one array for the process, filled on a miss, never locked; more of it is used
+ * as more is missed.
  * A warm frame is one look-up and two or three loads; a cold one interprets the frame's table entry.
  * Code without tables (JIT) is passed by frame pointers, as far as they are plausible.
  *
@@ -90,6 +91,9 @@ enum unwind_place {
     UNWIND_OTHER,
 };
 enum unwind_place unwind_place_of(uintptr_t pc);
+
+/* For how many pcs the cache has room now. */
+size_t unwind_n_rules(void);
 
 #if defined(__x86_64__)
 

@@ -476,6 +476,92 @@ TEST(code_without_tables_is_passed_by_frame_pointer)
     munmap(code, PAGE);
 }
 
+/* ---- more and more of them ---- */
+
+enum { N_CALLS = 8192 };
+void many_calls(void (*called)(void));
+
+#if defined(__aarch64__)
+__asm__(".pushsection .text\n"
+        ".globl many_calls\n"
+        ".type many_calls, %function\n"
+        "many_calls:\n"
+        ".cfi_startproc\n"
+        "stp x29, x30, [sp, -32]!\n"
+        ".cfi_def_cfa_offset 32\n"
+        ".cfi_offset 29, -32\n"
+        ".cfi_offset 30, -24\n"
+        "str x19, [sp, 16]\n"
+        ".cfi_offset 19, -16\n"
+        "mov x19, x0\n"
+        ".rept 8192\n"
+        "blr x19\n"
+        ".endr\n"
+        "ldr x19, [sp, 16]\n"
+        "ldp x29, x30, [sp], 32\n"
+        "ret\n"
+        ".cfi_endproc\n"
+        ".size many_calls, . - many_calls\n"
+        ".popsection\n");
+#else
+__asm__(".pushsection .text\n"
+        ".globl many_calls\n"
+        ".type many_calls, @function\n"
+        "many_calls:\n"
+        ".cfi_startproc\n"
+        "push %rbx\n"
+        ".cfi_def_cfa_offset 16\n"
+        ".cfi_offset 3, -16\n"
+        "mov %rdi, %rbx\n"
+        ".rept 8192\n"
+        "call *%rbx\n"
+        ".endr\n"
+        "pop %rbx\n"
+        ".cfi_def_cfa_offset 8\n"
+        "ret\n"
+        ".cfi_endproc\n"
+        ".size many_calls, . - many_calls\n"
+        ".popsection\n");
+#endif
+
+static struct {
+    uintptr_t outer; /* where the frame above many_calls goes on */
+    uintptr_t last;  /* of the calls */
+    size_t depth, n_calls, n_wrong;
+} many;
+
+static NOINLINE void one_of_many(void)
+{
+    uintptr_t pcs[DEPTH];
+    const size_t n = unwind_walk(unwind_here(), pcs, DEPTH);
+
+    if (many.n_calls++ == 0) {
+        many.outer = pcs[1];
+        many.depth = n;
+    } else if (n != many.depth || pcs[1] != many.outer || pcs[0] <= many.last ||
+               pcs[0] - many.last > 4) {
+        many.n_wrong++;
+    }
+    many.last = pcs[0];
+}
+
+/* Alone: what other tests have asked for counts too. */
+TEST_ALONE(the_cache_grows_with_what_is_asked_for)
+{
+    const size_t before = unwind_n_rules();
+
+    one_of_many();
+    CHECK_INT(unwind_n_rules(), before, "few rules need few pages");
+    for (int round = 0; round < 3; round++) {
+        many.n_calls = many.last = 0;
+        many_calls(one_of_many);
+        CHECK_INT(many.n_calls, N_CALLS, "calls");
+    }
+    CHECK_INT(many.n_wrong, 0,
+              "walks that are not like the others, before, while and after it grew");
+    CHECK_INT(unwind_n_rules(), 16 * before, "all of the cache");
+}
+
 static void *thread_main(void *arg)
 {
     recurse(4, "thread");
