@@ -6,7 +6,10 @@
 #include "base/compiler.h"
 
 enum { FREE = 0, CLAIMED = 1, OLDER = 0 };
-enum { LINE_SLOTS = 4, BUCKET_SLOTS = 2 * LINE_SLOTS, N_LINES = 4, FIRST_BUCKETS = 1024 };
+enum { LINE_SLOTS = 4, BUCKET_SLOTS = 2 * LINE_SLOTS, N_LINES = 4 };
+
+/* The first level has two pages: one that is touched for the first time costs more than a sample. */
+enum { FIRST_BUCKETS = 64, FEW_BUCKETS = 1024 };
 
 static const uint64_t BIRTH_MASK = ((uint64_t)1 << LIVETAB_BIRTH_BITS) - 1;
 
@@ -87,7 +90,7 @@ static uint64_t buckets_of_level(uint32_t n)
     uint64_t sum = FIRST_BUCKETS, last = FIRST_BUCKETS;
 
     for (uint32_t i = 0; i < n; i++) {
-        last = sum / 2;
+        last = sum < FEW_BUCKETS ? 3 * sum : sum / 2;
         sum += last;
     }
     return last;
@@ -311,6 +314,8 @@ void livetab_sweep(struct livetab *table, uint64_t now_s)
     uint64_t due = load_relaxed(&table->next_sweep_s);
 
     if (likely(now_s < due) || !cas_relaxed(&table->next_sweep_s, &due, now_s + EVERY_S))
+        return;
+    if (due == 0) /* the first call: nothing is old */
         return;
     const uint32_t n = load_acquire(&table->n_levels); /* pairs with grow's CAS */
     for (uint32_t i = 0; i < n; i++)

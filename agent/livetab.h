@@ -3,7 +3,7 @@
  * Levels of open-addressed cache lines of 4 slots.  An address has four candidate lines per level; it may
  * stand in any slot of them, so removing is just emptying the slot: no tombstones, and the cost
  * of hit and miss does not depend on history.  When all candidates are full a level with half of the
- * size so far is added, which keeps the table at 16 bytes / load, below 32 bytes per live object.
+ * size so far (while that is small: three times) is added, which keeps the table at 16 bytes / load, below 32 bytes per live object.
  * Nothing ever moves.  livetab_put() looks for its address only where there is a place for it, since lines of
  * other threads are dear: one that is put once more is usually replaced, but not surely.
  *
@@ -45,7 +45,8 @@ struct live_level {
 struct livetab {
     struct live_level levels[LIVETAB_LEVELS_MAX]; /* constant below n_levels */
     _Atomic uint32_t n_levels;
-    _Atomic uint64_t next_sweep_s; /* when births beyond the horizon are marked the next time */
+    _Atomic uint64_t
+        next_sweep_s; /* when births beyond the horizon are marked the next time; 0: no call yet */
 };
 
 enum livetab_put {

@@ -252,6 +252,16 @@ TEST_ALONE(ten_million_puts_and_takes_leave_nothing_behind)
     }
 }
 
+/* A program with few samples does not pay for pages that it hardly uses. */
+TEST_ALONE(a_hundred_live_objects_take_two_pages)
+{
+    set_up();
+    const size_t before = arena_used_bytes();
+    for (uint64_t i = 1; i <= 100; i++)
+        CHECK_INT(put(address_of(i), i), LIVETAB_NEW, "put");
+    CHECK_AT_MOST(arena_used_bytes() - before, 8192, "bytes");
+}
+
 /* Growth is by a half, so the worst moment is just after it. */
 TEST_ALONE(a_live_object_costs_at_most_32_bytes_from_ten_thousand_on)
 {
