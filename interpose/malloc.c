@@ -22,7 +22,7 @@ static COLD void *malloc_sampled(size_t size)
     return p;
 }
 
-EXPORT void *malloc(size_t size)
+EXPORT HOT void *malloc(size_t size)
 {
     if (unlikely(heap_sample_due(size)))
         return malloc_sampled(size);
@@ -185,7 +185,7 @@ static COLD void free_tracked(void *p)
     real.free(p);
 }
 
-EXPORT void free(void *p)
+EXPORT HOT void free(void *p)
 {
     if (unlikely(heap_may_be_tracked(p)))
         free_tracked(p);

@@ -60,7 +60,7 @@ static NOINLINE int lock_held(pthread_mutex_t *mutex, struct call call)
     return err;
 }
 
-EXPORT int pthread_mutex_lock(pthread_mutex_t *mutex)
+EXPORT HOT int pthread_mutex_lock(pthread_mutex_t *mutex)
 {
     if (likely(mutex_seems_free(mutex)))
         return real.pthread_mutex_lock(mutex);
@@ -128,7 +128,7 @@ static NOINLINE int mtx_unlock_awaited(mtx_t *mutex)
     return err;
 }
 
-EXPORT int pthread_mutex_unlock(pthread_mutex_t *mutex)
+EXPORT HOT int pthread_mutex_unlock(pthread_mutex_t *mutex)
 {
     if (likely(mutex_seems_unawaited(mutex)))
         return real.pthread_mutex_unlock(mutex);
