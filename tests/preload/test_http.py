@@ -535,6 +535,19 @@ class TestHttpPprof(PreloadTest):
 
 
 class TestHttpClients(PreloadTest):
+    @staticmethod
+    def send_at_once(address, data):
+        """Once more where the machine kept us from that: the server waits 5 s for a request, and 2 s for what it refuses."""
+        for _ in range(20):
+            begin, answer = time.monotonic(), None
+            with contextlib.suppress(ConnectionError):
+                answer = send(address, data)
+            was_held_up = time.monotonic() - begin > 1
+            if answer and not (was_held_up and answer.status == 408):
+                return answer
+            assert was_held_up, f"cut off: {data[:60]}"
+        raise AssertionError("never within a second")
+
     def test_that_are_wrong_get_a_status_each(self):
         cases = [
             (b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", 403),
@@ -554,7 +567,7 @@ class TestHttpClients(PreloadTest):
         with Served() as served:
             for data, status in cases:
                 with self.subTest(data[:60]):
-                    self.assertEqual(send(served.address, data).status, status)
+                    self.assertEqual(self.send_at_once(served.address, data).status, status)
             self.assertEqual(served.ask("heap").status, 200)
         self.assert_ok(served.run)
 
@@ -638,7 +651,7 @@ class TestHttpClients(PreloadTest):
                     return int(re.search(r"^Rss: +(\d+) kB$", file.read(), re.MULTILINE)[1]) << 10
 
             def asks(n):
-                stop = threading.Event()
+                stop, until = threading.Event(), time.monotonic() + 60
 
                 def works():
                     while not stop.is_set():
@@ -647,6 +660,8 @@ class TestHttpClients(PreloadTest):
                 try:
                     for i in range(n):
                         served.ask(paths[i % len(paths)])
+                        if time.monotonic() > until and i >= n / 10:
+                            break  # on a slow machine
                 finally:
                     stop.set()
                 load.result()
@@ -996,16 +1011,16 @@ class TestHttpSockets(PreloadTest):
     def test_are_not_cut_off_by_a_change_of_identity(self):
         with Served(**EXACT) as served:
             served.do("stacks 3000")
+            n_whole = 0
             with futures.ThreadPoolExecutor(1) as pool:
-                left = pool.submit(served.do, "leave 10000")
-                answers = [served.ask("heap") for _ in range(5)]
-                while not left.done():
-                    answers.append(served.ask("heap"))
-            statuses = [answer.status for answer in answers]
-            self.assertIn(200, statuses)
-            self.assertEqual(set(statuses) - {200, 503}, set(), "503: one that the machine was too busy for")
-            for answer in answers:
-                self.assertEqual(len(answer.body), int(answer.fields["content-length"]))
+                while n_whole < 5:
+                    left = pool.submit(served.do, "leave 10000")
+                    while not left.done():
+                        answer = served.ask("heap")
+                        self.assertEqual(len(answer.body), int(answer.fields["content-length"]))
+                        self.assertIn(answer.status, (200, 503), "503: one that the machine was too busy for")
+                        n_whole += answer.status == 200
+                    left.result()
 
     def test_that_cannot_be_answered_before_a_change_of_identity_are_told_so(self):
         half = f"GET {BASE}heap HTTP/1.1\r\nHost: loc".encode()
