@@ -65,10 +65,10 @@ def _declared(text, word):
 
 
 def victim(name):
-    """The path of the built program (or shared library) `name`; built when the source is newer."""
+    """The path of the built program (or shared library) `name`; built when its source or any header is newer."""
     source = _source(name)
     text = source.read_text()
-    newest = source.stat().st_mtime
+    newest = max(path.stat().st_mtime for path in (source, *PROGRAMS.glob("*.h")))
     for needed in _declared(text, "needs"):
         newest = max(newest, victim(needed).stat().st_mtime)
     shared = name.startswith("lib") and source.suffix != ".rs"

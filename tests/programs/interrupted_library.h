@@ -8,7 +8,7 @@
 #include "victim.h"
 
 static uintptr_t code_low, code_high;
-static volatile sig_atomic_t n_inside;
+static volatile sig_atomic_t n_inside, n_wanted;
 
 NAMED void *on_altstack(void)
 {
@@ -22,8 +22,8 @@ static void on_alarm(int signo, siginfo_t *info, void *context)
     const uintptr_t pc = interrupted_pc(context);
     (void)signo;
     (void)info;
-    if (pc - code_low >= code_high - code_low)
-        return;
+    if (pc - code_low >= code_high - code_low || n_inside == n_wanted)
+        return; /* elsewhere, or once more before the timer is off */
     free(on_altstack());
     n_inside++;
 }
@@ -56,6 +56,7 @@ static void allocate_until_interrupted(int n_times)
     const struct itimerval every = {.it_interval.tv_usec = 97, .it_value.tv_usec = 97},
                            off = {0};
 
+    n_wanted = n_times;
     sigaction(SIGALRM, &action, NULL);
     setitimer(ITIMER_REAL, &every, NULL);
     while (n_inside < n_times) {
