@@ -114,6 +114,16 @@ class Ways(harness.PreloadTest):
     def test_a_close_that_came_unseen_leaves_no_ghost(self):
         self.check_sockets("ghost", {"[untracked]": 1, "keeps_socket": 1})
 
+    def test_what_a_close_that_was_interrupted_closed_is_closed(self):
+        expected = bare("close_interrupted")
+        if expected.status == 77:
+            self.skipTest("no process may be traced here")
+        self.assertEqual((expected.status, expected.text()), (0, "ok\n"), expected.stderr)
+        run = preload("close_interrupted")
+        self.assert_same(expected, run, "close_interrupted")
+        self.assertEqual(live(run, "connection"), {"[untracked]": 2})
+        self.assertEqual(live(run, "blob"), {})
+
     def test_labels_say_what_a_socket_is(self):
         path = harness.temporary_directory() / "socket"
         run = preload("handles", "labels", path)
