@@ -44,7 +44,7 @@ int main(int argc, char **argv)
         {0, 97}
     };
     setitimer(ITIMER_REAL, &every, NULL);
-    for (int i = 0; n_handled < 5000; i++) {
+    for (int i = 0; n_handled < (snapshots ? 1500 : 5000); i++) { /* some 150 snapshots */
         void *p = main_allocates();
         for (volatile int spin = 0; spin < 300; spin++)
             ;
