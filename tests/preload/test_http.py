@@ -1238,14 +1238,14 @@ class TestHttpGuest(PreloadTest):
     def test_idle_server_uses_no_time(self):
         with Served() as served:
             served.ask("heap")
-            agent, program = (f"/proc/{served.process.pid}/task/{tid}/schedstat" for tid in (served.agent_tid(), served.process.pid))
+            agent, program = (f"/proc/{served.process.pid}/task/{tid}/stat" for tid in (served.agent_tid(), served.process.pid))
 
             def cpu_seconds(path):
-                return int(Path(path).read_text().split()[0]) / 1e9
+                return sum(map(int, Path(path).read_text().rpartition(")")[2].split()[11:13])) / os.sysconf("SC_CLK_TCK")
             begin, before = cpu_seconds(program), cpu_seconds(agent)
             while cpu_seconds(program) - begin < 0.3:
                 served.do("malloc")
-            self.assertLess(cpu_seconds(agent) - before, 0.02)  # one that spins gets as much as the program
+            self.assertLess(cpu_seconds(agent) - before, 0.05)  # one that spins gets as much as the program
 
 
 if __name__ == "__main__":
