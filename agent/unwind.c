@@ -32,7 +32,7 @@ struct slot {
  * not fight for a line (with 128 bytes a line it did: 65 frames took 8 us instead of 0.4).  The cache grows with what it
  * is asked for: its index gets a bit more after as many misses as a quarter of its slots, and what stood at an index
  * that has changed is found out anew.  A page that is touched for the first time costs more than a rule does. */
-enum { N_SLOTS_MIN = 1 << 11, N_SLOTS = 1 << 15, N_WAYS = 4, ADDRESS_BITS = 48 };
+enum { N_SLOTS_MIN = 1 << 8, N_SLOTS = 1 << 15, N_WAYS = 4, ADDRESS_BITS = 48 };
 
 /* What no pc has set: there a key says is_exact.  Programs have 47 bits of addresses; on aarch64 48, and instructions of
  * four bytes. */
@@ -64,15 +64,23 @@ static inline uint64_t key_of(uintptr_t pc, bool is_exact, uint64_t epoch_bits)
     return (pc ^ epoch_bits) | (uint64_t)is_exact << EXACT_BIT;
 }
 
-/* Of the epoch a key holds 25 bits: 16 above the address, 9 over the bits of it that the line implies
+/* Of the epoch a key holds 29 bits: 16 above the address, 13 over the bits of it that the line implies
  * together with those above them (slot_index without the way). */
+enum { EPOCH_HIGH_BITS = 64 - ADDRESS_BITS };
+
 static uint64_t epoch_bits_of(uint32_t epoch)
 {
-    enum { HIGH_BITS = 64 - ADDRESS_BITS, LINE_BITS = 9, LINE_SHIFT = 6 };
+    enum { LINE_BITS = 13, LINE_SHIFT = 6 };
 
-    _Static_assert(N_SLOTS_MIN / N_WAYS == 1 << LINE_BITS, "one bit more would alias");
+    _Static_assert(N_SLOTS / N_WAYS == 1 << LINE_BITS, "one bit more would alias");
     return (uint64_t)epoch << ADDRESS_BITS |
-           (uint64_t)(epoch >> HIGH_BITS & ((1 << LINE_BITS) - 1)) << LINE_SHIFT;
+           (uint64_t)(epoch >> EPOCH_HIGH_BITS & ((1 << LINE_BITS) - 1)) << LINE_SHIFT;
+}
+
+/* A shorter index implies less: with 65536 loads and unloads all of the cache is used. */
+static uint32_t mask_in(uint32_t epoch)
+{
+    return epoch >> EPOCH_HIGH_BITS ? N_SLOTS - 1 : load_relaxed(&slots_mask);
 }
 
 static inline uint64_t scramble(uint64_t rule)
@@ -693,6 +701,7 @@ static inline __attribute__((always_inline)) size_t walk_on(struct walk *w, uint
 
 size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max)
 {
+    const uint32_t epoch = modules_epoch();
     struct walk w = {
         .pc = from.pc,
         .sp = from.sp,
@@ -700,8 +709,8 @@ size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max)
         .bx = from.bx,
         .is_exact = from.is_exact,
         .regs = from.context ? REGISTERS_OF(from.context) : NULL,
-        .epoch_bits = epoch_bits_of(modules_epoch()),
-        .slots_mask = load_relaxed(&slots_mask),
+        .epoch_bits = epoch_bits_of(epoch),
+        .slots_mask = mask_in(epoch),
     };
 
     if (unlikely(!unwind_is_supported()))
@@ -802,14 +811,15 @@ static struct unwind_memo *memo_begin(const struct unwind_frame *from)
 size_t unwind_walk_memo(const struct unwind_frame *from, uintptr_t *ret_pcs, size_t max,
                         struct unwind_memo **ret_memo)
 {
+    const uint32_t epoch = modules_epoch();
     struct walk w = {
         .pc = from->pc,
         .sp = from->sp,
         .bp = from->bp,
         .bx = from->bx,
         .is_exact = from->is_exact,
-        .epoch_bits = epoch_bits_of(modules_epoch()),
-        .slots_mask = load_relaxed(&slots_mask),
+        .epoch_bits = epoch_bits_of(epoch),
+        .slots_mask = mask_in(epoch),
     };
     size_t n = 0;
 
@@ -838,6 +848,7 @@ void unwind_remember(struct unwind_memo *memo, uintptr_t result)
 COLD size_t unwind_walk_copy(struct unwind_frame from, const struct unwind_copy *copy,
                              uintptr_t *ret_pcs, size_t max, bool *ret_is_cut)
 {
+    const uint32_t epoch = modules_epoch();
     struct walk w = {
         .pc = from.pc,
         .is_exact = from.is_exact,
@@ -847,8 +858,8 @@ COLD size_t unwind_walk_copy(struct unwind_frame from, const struct unwind_copy 
         .copy_low = copy->low,
         .copy_bytes = copy->size,
         .copy_shift = (uintptr_t)copy->data - copy->low,
-        .epoch_bits = epoch_bits_of(modules_epoch()),
-        .slots_mask = load_relaxed(&slots_mask),
+        .epoch_bits = epoch_bits_of(epoch),
+        .slots_mask = mask_in(epoch),
     };
 
     w.sp = relocated(&w, from.sp);
