@@ -545,21 +545,24 @@ static NOINLINE void one_of_many(void)
     many.last = pcs[0];
 }
 
-/* Alone: what other tests have asked for counts too. */
-TEST_ALONE(the_cache_grows_with_what_is_asked_for)
+TEST(the_cache_grows_with_what_is_asked_for)
 {
-    const size_t before = unwind_n_rules();
+    size_t before = 0;
 
-    one_of_many();
-    CHECK_INT(unwind_n_rules(), before, "few rules need few pages");
+    for (int i = 0; i < 1000; i++) { /* the same walk */
+        one_of_many();
+        before = i == 0 ? unwind_n_rules() : before;
+    }
+    CHECK_INT(unwind_n_rules(), before, "what is known needs no room");
+    CHECK_AT_MOST(before, N_CALLS / 2, "what the other tests asked for");
     for (int round = 0; round < 3; round++) {
-        many.n_calls = many.last = 0;
+        many.n_calls = many.last = many.n_wrong = 0;
         many_calls(one_of_many);
         CHECK_INT(many.n_calls, N_CALLS, "calls");
+        CHECK_INT(many.n_wrong, 0,
+                  "walks that are not like the first, while the cache grew or after");
     }
-    CHECK_INT(many.n_wrong, 0,
-              "walks that are not like the others, before, while and after it grew");
-    CHECK_INT(unwind_n_rules(), 128 * before, "all of the cache");
+    CHECK_AT_LEAST(unwind_n_rules(), N_CALLS, "rules");
 }
 
 static void *thread_main(void *arg)
