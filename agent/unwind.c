@@ -64,23 +64,26 @@ static inline uint64_t key_of(uintptr_t pc, bool is_exact, uint64_t epoch_bits)
     return (pc ^ epoch_bits) | (uint64_t)is_exact << EXACT_BIT;
 }
 
-/* Of the epoch a key holds 29 bits: 16 above the address, 13 over the bits of it that the line implies
- * together with those above them (slot_index without the way). */
-enum { EPOCH_HIGH_BITS = 64 - ADDRESS_BITS };
+/* How a walk looks pcs up. */
+struct view {
+    uint64_t epoch_bits; /* of the keys */
+    uint32_t mask;       /* of the index */
+};
 
-static uint64_t epoch_bits_of(uint32_t epoch)
+/* Of the epoch a key holds 29 bits: 16 above the address, 13 over the bits of it that the line implies
+ * together with those above them (slot_index without the way).  A shorter index implies less: with 65536
+ * loads and unloads all of the cache is used. */
+static struct view view_now(void)
 {
-    enum { LINE_BITS = 13, LINE_SHIFT = 6 };
+    enum { HIGH_BITS = 64 - ADDRESS_BITS, LINE_BITS = 13, LINE_SHIFT = 6 };
+    const uint32_t epoch = modules_epoch(), high = epoch >> HIGH_BITS;
 
     _Static_assert(N_SLOTS / N_WAYS == 1 << LINE_BITS, "one bit more would alias");
-    return (uint64_t)epoch << ADDRESS_BITS |
-           (uint64_t)(epoch >> EPOCH_HIGH_BITS & ((1 << LINE_BITS) - 1)) << LINE_SHIFT;
-}
-
-/* A shorter index implies less: with 65536 loads and unloads all of the cache is used. */
-static uint32_t mask_in(uint32_t epoch)
-{
-    return epoch >> EPOCH_HIGH_BITS ? N_SLOTS - 1 : load_relaxed(&slots_mask);
+    return (struct view){
+        .epoch_bits = (uint64_t)epoch << ADDRESS_BITS |
+                      (uint64_t)(high & ((1 << LINE_BITS) - 1)) << LINE_SHIFT,
+        .mask = high ? N_SLOTS - 1 : load_relaxed(&slots_mask),
+    };
 }
 
 static inline uint64_t scramble(uint64_t rule)
@@ -152,8 +155,7 @@ typedef greg_t machine_register;
 struct walk {
     uintptr_t pc, sp, bp, bx;
     uintptr_t low, high; /* readable stack around sp */
-    uint64_t epoch_bits; /* of the cache's keys */
-    uint32_t slots_mask;
+    struct view view;
     const machine_register
         *regs; /* of an interrupted instruction; NULL: not at one, or not known */
     bool is_exact;
@@ -276,7 +278,7 @@ static bool find_object(uintptr_t pc, bool is_guessed, struct dl_find_object *re
 static COLD struct cfi_rule rule_miss(const struct walk *w, uint64_t key)
 {
     const uintptr_t pc = w->pc;
-    const size_t first = slot_index(pc, w->slots_mask);
+    const size_t first = slot_index(pc, w->view.mask);
     struct dl_find_object object;
     struct cfi_rule rule;
 
@@ -290,7 +292,7 @@ static COLD struct cfi_rule rule_miss(const struct walk *w, uint64_t key)
     if (rule.cfa == CFI_GUESS)
         rule = rule_without_tables(pc);
     cache_put(first, key, rule);
-    cache_grow(w->slots_mask);
+    cache_grow(w->view.mask);
     return rule;
 }
 
@@ -298,10 +300,10 @@ static COLD struct cfi_rule rule_miss(const struct walk *w, uint64_t key)
 
 static inline struct cfi_rule rule_at(const struct walk *w)
 {
-    const uint64_t key = key_of(w->pc, w->is_exact, w->epoch_bits);
+    const uint64_t key = key_of(w->pc, w->is_exact, w->view.epoch_bits);
     struct cfi_rule rule;
 
-    if (likely(slot_get(&slots[slot_index(w->pc, w->slots_mask)], key, &rule)))
+    if (likely(slot_get(&slots[slot_index(w->pc, w->view.mask)], key, &rule)))
         return rule;
     return rule_miss(w, key);
 }
@@ -701,7 +703,6 @@ static inline __attribute__((always_inline)) size_t walk_on(struct walk *w, uint
 
 size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max)
 {
-    const uint32_t epoch = modules_epoch();
     struct walk w = {
         .pc = from.pc,
         .sp = from.sp,
@@ -709,8 +710,7 @@ size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max)
         .bx = from.bx,
         .is_exact = from.is_exact,
         .regs = from.context ? REGISTERS_OF(from.context) : NULL,
-        .epoch_bits = epoch_bits_of(epoch),
-        .slots_mask = mask_in(epoch),
+        .view = view_now(),
     };
 
     if (unlikely(!unwind_is_supported()))
@@ -811,15 +811,13 @@ static struct unwind_memo *memo_begin(const struct unwind_frame *from)
 size_t unwind_walk_memo(const struct unwind_frame *from, uintptr_t *ret_pcs, size_t max,
                         struct unwind_memo **ret_memo)
 {
-    const uint32_t epoch = modules_epoch();
     struct walk w = {
         .pc = from->pc,
         .sp = from->sp,
         .bp = from->bp,
         .bx = from->bx,
         .is_exact = from->is_exact,
-        .epoch_bits = epoch_bits_of(epoch),
-        .slots_mask = mask_in(epoch),
+        .view = view_now(),
     };
     size_t n = 0;
 
@@ -848,7 +846,6 @@ void unwind_remember(struct unwind_memo *memo, uintptr_t result)
 COLD size_t unwind_walk_copy(struct unwind_frame from, const struct unwind_copy *copy,
                              uintptr_t *ret_pcs, size_t max, bool *ret_is_cut)
 {
-    const uint32_t epoch = modules_epoch();
     struct walk w = {
         .pc = from.pc,
         .is_exact = from.is_exact,
@@ -858,8 +855,7 @@ COLD size_t unwind_walk_copy(struct unwind_frame from, const struct unwind_copy 
         .copy_low = copy->low,
         .copy_bytes = copy->size,
         .copy_shift = (uintptr_t)copy->data - copy->low,
-        .epoch_bits = epoch_bits_of(epoch),
-        .slots_mask = mask_in(epoch),
+        .view = view_now(),
     };
 
     w.sp = relocated(&w, from.sp);
