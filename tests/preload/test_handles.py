@@ -485,19 +485,12 @@ class BusyNginx(harness.PreloadTest):
         self.server.wait_for(lambda: sum(seen_by_ss(pid).get("inet", 0) for pid in self.workers) == n, what)
 
     def start(self):
-        """Another program may take the port that was free a moment ago: then another one."""
-        while True:
-            with socket.create_server(("127.0.0.1", 0)) as probe:
-                self.port = probe.getsockname()[1]
-            (self.where / "conf").write_text(BUSY_NGINX.format(dir=self.where, root=harness.ROOT / "include", port=self.port))
-            self.server = start(["/usr/sbin/nginx", "-p", self.where, "-c", self.where / "conf"], directory=self.where,
-                                seconds=300, CPROF_SIGNAL="RTMIN+3", CPROF_PROFILES="connection", CPROF_MIN_LIFE="0s")
-            self.addCleanup(self.server.popen.kill)
-            try:
-                return self.server.wait_for(self.are_ready, "two workers with their channels")
-            except AssertionError as ended:
-                if "Address already in use" not in str(ended):
-                    raise
+        self.port = harness.free_port()
+        (self.where / "conf").write_text(BUSY_NGINX.format(dir=self.where, root=harness.ROOT / "include", port=self.port))
+        self.server = start(["/usr/sbin/nginx", "-p", self.where, "-c", self.where / "conf"], directory=self.where,
+                            seconds=300, CPROF_SIGNAL="RTMIN+3", CPROF_PROFILES="connection", CPROF_MIN_LIFE="0s")
+        self.addCleanup(self.server.popen.kill)
+        self.server.wait_for(self.are_ready, "two workers with their channels")
 
     def are_ready(self):
         """A worker is called so at the end of its start; the master then gives each its own channel and that to the other."""
