@@ -38,7 +38,7 @@ static COLD void *calloc_sampled(size_t n, size_t size)
     return p;
 }
 
-EXPORT void *calloc(size_t n, size_t size)
+EXPORT HOT void *calloc(size_t n, size_t size)
 {
     /* An overflowing product makes the real function fail; counting it does no harm. */
     if (unlikely(heap_sample_due(n * size)))
@@ -155,7 +155,7 @@ static COLD void *realloc_tracked(void *p, size_t size, bool is_due)
     return q;
 }
 
-EXPORT void *realloc(void *p, size_t size)
+EXPORT HOT void *realloc(void *p, size_t size)
 {
     const bool is_due = heap_sample_due(size);
 
