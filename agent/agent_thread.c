@@ -434,6 +434,21 @@ static void forget_parents(void)
     store_relaxed(&owner_pid, pid);
 }
 
+static void end_running(bool gently)
+{
+    enum { WAIT_MS = 5000 };
+    const int old_tid = load_acquire(&tid);
+
+    if (!old_tid)
+        return;
+    store_relaxed(&is_gentle, gently);
+    store_release(&is_stopping, true); /* pairs with must_stop */
+    wake();
+    clone_wait(&tid, old_tid, WAIT_MS);
+}
+
+/* A hold that has not waited for us to its end finds the thread gone before it may change anything: the program's
+ * setuid() waits for every thread, also for this one, to unblock its signals. */
 static int start_locked(void) NEEDS(start_lock)
 {
     const sys_sigset all = ~(sys_sigset)0;
@@ -446,7 +461,11 @@ static int start_locked(void) NEEDS(start_lock)
         open_pipe();
     store_relaxed(&is_stopping, false);
     sys_sigmask(SIG_SETMASK, &all, &old);
-    const long err = start_clone(memory.pointer);
+    long err = start_clone(memory.pointer);
+    if (err >= 0 && load_acquire(&n_holds)) {
+        end_running(false);
+        err = -ECANCELED;
+    }
     sys_sigmask(SIG_SETMASK, &old, NULL);
     return err < 0 ? (int)err : 0;
 }
@@ -463,22 +482,34 @@ bool agent_thread_is_forbidden(void)
     return load_relaxed(&is_forbidden);
 }
 
-bool agent_thread_start(void)
+/* -EBUSY: somebody else is starting it; -ECANCELED: it is held. */
+static int try_start(void)
 {
-    int err = -EAGAIN;
+    int err = -ECANCELED;
 
-    if (load_relaxed(&is_forbidden) || !load_acquire(&works) || process_is_borrowed() ||
-        !agent_thread_is_wanted())
-        return false;
-    forget_parents();
     if (!lock_try(&start_lock, process_pid()))
-        return false; /* somebody else is starting it */
+        return -EBUSY;
     if (load_relaxed(&tid))
         err = 0;
     else if (!load_relaxed(&n_holds))
         err = start_locked();
     lock_drop(&start_lock);
-    if (err < 0 && err != -EAGAIN)
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with agent_thread_release: one of both starts it */
+    return err;
+}
+
+bool agent_thread_start(void)
+{
+    int err;
+
+    if (load_relaxed(&is_forbidden) || !load_acquire(&works) || process_is_borrowed() ||
+        !agent_thread_is_wanted())
+        return false;
+    forget_parents();
+    do
+        err = try_start();
+    while (err == -ECANCELED && !load_relaxed(&n_holds));
+    if (err < 0 && err != -ECANCELED && err != -EBUSY)
         log_warn_once("thread: clone: %s; no snapshots by time and no HTTP", text_errno(-err));
     return err == 0;
 }
@@ -523,14 +554,7 @@ static void stop(bool gently)
     forget_parents();
     add_relaxed(&n_holds, 1);
     wait_for_starter();
-    enum { WAIT_MS = 5000 };
-    const int old_tid = load_acquire(&tid);
-    if (!old_tid)
-        return;
-    store_relaxed(&is_gentle, gently);
-    store_release(&is_stopping, true); /* pairs with must_stop */
-    wake();
-    clone_wait(&tid, old_tid, WAIT_MS);
+    end_running(gently);
 }
 
 void agent_thread_end(void)
@@ -552,6 +576,7 @@ void agent_thread_release(void)
     if (!load_acquire(&works) || process_is_borrowed())
         return;
     sub_relaxed(&n_holds, 1);
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with try_start */
     agent_thread_start();
 }
 

@@ -9,24 +9,17 @@
 #include "base/compiler.h"
 #include "base/real.h"
 
-#define ALONE(call) \
-    int result, saved_errno; \
-    agent_thread_hold(); \
-    result = call; \
-    saved_errno = errno; \
-    agent_thread_release(); \
-    errno = saved_errno; \
-    return result
-
+/* Also while it does not run: another thread may be starting it. */
 #define IDENTITY(name, parameters, arguments) \
-    static COLD int name##_alone parameters \
-    { \
-        ALONE(real.name arguments); \
-    } \
     EXPORT int name parameters \
     { \
-        return unlikely(agent_thread_is_running()) ? name##_alone arguments \
-                                                   : real.name arguments; \
+        int result, saved_errno; \
+        agent_thread_hold(); \
+        result = real.name arguments; \
+        saved_errno = errno; \
+        agent_thread_release(); \
+        errno = saved_errno; \
+        return result; \
     }
 
 IDENTITY(setuid, (uid_t user), (user))

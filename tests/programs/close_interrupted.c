@@ -1,20 +1,18 @@
 /* close() and fclose() that fail with EINTR: the descriptor is closed by then (only some file systems do it).  Here a
  * tracer changes what the kernel answers for the numbers from FIRST on.
  *
- * The tracer is a child, so that the process that was started is the one that closes.  It lets go at close(LET_GO). */
+ * The tracer lets go at close(LET_GO). */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stddef.h>
-#include <sys/prctl.h>
-#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/user.h>
 
-#include "victim.h"
+#include "traced.h"
 
-enum { FIRST = 700, LET_GO = -700, UNSUPPORTED = 77 };
+enum { FIRST = 700, LET_GO = -700 };
 
 static void answer(pid_t pid, long result)
 {
@@ -31,57 +29,18 @@ static void answer(pid_t pid, long result)
 #endif
 }
 
-/* Until the traced process lets go; every other stop is passed on. */
+/* Until the traced process lets go. */
 static void interrupt_closes(pid_t pid)
 {
-    int status, fd = -1;
+    int fd = -1;
 
-    for (;;) {
-        check(waitpid(pid, &status, __WALL) == pid && WIFSTOPPED(status), "waitpid");
-        const int number = WSTOPSIG(status);
-        const bool is_call = number == (SIGTRAP | 0x80);
-        if (is_call) {
-            struct __ptrace_syscall_info info = {0};
-            check(ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof info, &info) > 0, "SYSCALL_INFO");
-            if (info.op == PTRACE_SYSCALL_INFO_ENTRY)
-                fd = info.entry.nr == SYS_close ? (int)info.entry.args[0] : -1;
-            else if (fd >= FIRST && info.exit.rval == 0)
-                answer(pid, -EINTR);
-            if (fd == LET_GO) {
-                check(ptrace(PTRACE_DETACH, pid, 0, 0) == 0, "DETACH");
-                return;
-            }
-        }
-        const bool is_signal = !is_call && status >> 16 == 0;
-        check(ptrace(PTRACE_SYSCALL, pid, 0, is_signal ? number : 0) == 0, "SYSCALL");
+    while (fd != LET_GO) {
+        const struct __ptrace_syscall_info info = next_call(pid);
+        if (info.op == PTRACE_SYSCALL_INFO_ENTRY)
+            fd = info.entry.nr == SYS_close ? (int)info.entry.args[0] : -1;
+        else if (fd >= FIRST && info.exit.rval == 0)
+            answer(pid, -EINTR);
     }
-}
-
-/* Returns the tracer's pid once it has begun. */
-static pid_t start_tracer(void)
-{
-    int ready[2], status;
-    char byte;
-
-    check(pipe(ready) == 0, "pipe");
-    prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
-    const pid_t me = getpid(), tracer = fork();
-    if (tracer == 0) {
-        if (ptrace(PTRACE_SEIZE, me, 0, PTRACE_O_TRACESYSGOOD) != 0)
-            _exit(UNSUPPORTED);
-        check(ptrace(PTRACE_INTERRUPT, me, 0, 0) == 0, "INTERRUPT");
-        check(write(ready[1], "", 1) == 1, "write");
-        close(ready[1]);
-        interrupt_closes(me);
-        _exit(0);
-    }
-    close(ready[1]);
-    if (read(ready[0], &byte, 1) != 1) {
-        waitpid(tracer, &status, 0);
-        exit(WEXITSTATUS(status));
-    }
-    close(ready[0]);
-    return tracer;
 }
 
 NAMED int keeps_socket_high(void)
@@ -102,7 +61,7 @@ NAMED FILE *keeps_stream_high(void)
 
 int main(void)
 {
-    const pid_t tracer = start_tracer();
+    const pid_t tracer = start_tracer(interrupt_closes);
     void *libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
     int (*libcs_dup2)(int from, int to) = (int (*)(int, int))dlsym(libc, "dup2");
     const int fd = keeps_socket_high();
