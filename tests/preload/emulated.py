@@ -4,6 +4,7 @@ Seen with qemu-user 7.2 of Debian 12.  A test that fails there for another reaso
 """
 
 FORK = "qemu-user ignores MADV_WIPEONFORK: a forked child takes itself for a vfork child"
+MEMORY = "qemu-user ignores RLIMIT_AS"
 EXEC = "qemu-user cannot exec a program of the other machine without binfmt_misc"
 VFORK = "qemu-user's vfork is a fork"
 SHELL = "the shell that popen() starts is the host's, which cannot load the agent and says so"
@@ -20,7 +21,7 @@ SIGNALS = "qemu-user keeps some real-time signals for itself"
 CANNOT = {
     "agent_test.profiles_start_with_the_rates_of_the_settings_and_stop": FORK,
     "agent_test.a_disarmed_agent_starts_nothing": FORK,
-    "arena_test.what_the_kernel_refuses_is_not_counted_as_used": "qemu-user ignores RLIMIT_AS",
+    "arena_test.what_the_kernel_refuses_is_not_counted_as_used": MEMORY,
     "handles_test.a_forked_child_has_a_table_of_its_own": FORK,
     "keep_test.a_forked_child_begins_with_nothing": FORK,
     "modules_test.a_function_of_libc_lies_in_libc": "qemu-user -L: the library lies elsewhere than the loader says",
@@ -39,6 +40,7 @@ CANNOT = {
     "test_api.Labels.test_of_a_thread_stand_at_its_waits_in_progress": COPY,
     "test_api.Files.test_a_thousand_profiles": SLOW,
     "test_api.Values.test_every_moment_of_a_program": FORK,
+    "test_api.Refused.test_a_handler_that_interrupted_the_agent_is_told_busy_and_who_has_no_memory_so": MEMORY,
     "test_contention.Conservation.test_of_waits_that_were_given_up_before_the_release": BARE,
     "test_contention.Creations.test_are_counted_by_creator_and_entry_and_failures_are_not": BARE,
     "test_contention.Creations.test_are_not_counted_when_the_profile_is_off": BARE,
