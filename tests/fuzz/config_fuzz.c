@@ -18,6 +18,14 @@ static void check(const struct config *config)
         abort();
 }
 
+/* By its own variable or, in any case, among others in CPROF=: a file would be read, or made where the fuzzer stands. */
+static bool names_a_file(const char *line)
+{
+    return strncmp(line, "CPROF_CONFIG=", 13) == 0 || strncmp(line, "CPROF_LOG=", 10) == 0 ||
+           (strncmp(line, "CPROF=", 6) == 0 &&
+            (strcasestr(line, "log") || strcasestr(line, "config")));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -30,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(text, data, size);
     text[size] = '\0';
     for (char *line = strtok(text, "\n"); line && n < VARIABLES_MAX; line = strtok(NULL, "\n"))
-        if (strncmp(line, "CPROF_CONFIG=", 13) != 0 && strncmp(line, "CPROF_LOG=", 10) != 0)
+        if (!names_a_file(line))
             environment[n++] = line;
     environment[n] = NULL;
     config_read(&config, environment);
