@@ -92,11 +92,11 @@ class Agent(harness.PreloadTest):
     def test_thread_that_is_being_started_takes_part_in_a_change_of_identity(self):
         if os.getuid():
             self.skipTest("changing the user needs root")
-        expected = harness.bare("identity_twice", "1")
+        expected = harness.bare("with_helper", "identity-twice")
         if expected.status == 77:
             self.skipTest("no process may be traced here")
         self.assertEqual((expected.status, expected.text()), (7, "done\n"), expected.stderr)
-        run = preload("identity_twice", "2", CPROF_INTERVAL="1h", out=False)
+        run = preload("with_helper", "identity-twice", "waits", CPROF_INTERVAL="1h", out=False)
         self.assertEqual((run.status, run.stdout, run.stderr), (7, b"done\n", b""))
 
     def test_thread_does_not_keep_a_process_alive_whose_threads_have_ended(self):

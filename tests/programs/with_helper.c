@@ -3,10 +3,9 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <sched.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
+#include <sys/syscall.h>
 
-#include "victim.h"
+#include "traced.h"
 
 static void *volatile kept;
 
@@ -15,11 +14,11 @@ NAMED void held_all_along(void)
     kept = malloc(opaque(4321));
 }
 
-/* A line of the task's status file whose name begins with `key`, into `to`. */
+/* A line of the thread's status file whose name begins with `key`, into `to`. */
 static void read_status(const char *task, const char *key, char *to, size_t size)
 {
     char path[300];
-    snprintf(path, sizeof path, "/proc/self/task/%s/status", task);
+    snprintf(path, sizeof path, "/proc/%s/status", task);
     FILE *file = fopen(path, "r");
     *to = '\0';
     while (file && fgets(to, (int)size, file) && strncmp(to, key, strlen(key)) != 0)
@@ -73,6 +72,60 @@ static void check_identity(void)
         check(!strcmp(line, "Groups:\t \n") || !strcmp(line, "Groups:\t\n"), line);
     }
     closedir(tasks);
+}
+
+/* ---- a second change while the first thread is about to start the agent's thread again after its own ---- */
+
+enum { LET_GO = -700 };
+
+static int go_on[2]; /* from the tracer to the second thread */
+
+/* glibc asks each thread by its signal 33 to change, too. */
+static bool is_asked_to_change(pid_t pid)
+{
+    char name[16], line[200];
+
+    snprintf(name, sizeof name, "%d", (int)pid);
+    read_status(name, "SigPnd:", line, sizeof line);
+    return strtoul(line + strlen("SigPnd:"), NULL, 16) & 1ul << (33 - 1);
+}
+
+/* Until the second one has asked; without an agent it stops nowhere. */
+static void stop_at_clone(pid_t pid)
+{
+    struct __ptrace_syscall_info info;
+
+    do
+        info = next_call(pid);
+    while (info.op != PTRACE_SYSCALL_INFO_ENTRY ||
+           (info.entry.nr != SYS_clone &&
+            !(info.entry.nr == SYS_close && (int)info.entry.args[0] == LET_GO)));
+    check(write(go_on[1], "", 1) == 1, "write");
+    while (info.entry.nr == SYS_clone && !is_asked_to_change(pid))
+        sched_yield();
+}
+
+static void *thread_changes(void *arg)
+{
+    char byte;
+
+    check(read(go_on[0], &byte, 1) == 1, "read");
+    check(!setuid(65534), "setuid");
+    return arg;
+}
+
+static void change_in_two_threads(void)
+{
+    pthread_t thread;
+
+    check(!pipe(go_on) && !setgroups(0, NULL), "pipe");
+    check(!pthread_create(&thread, NULL, thread_changes, NULL), "pthread_create");
+    const pid_t tracer = start_tracer(stop_at_clone);
+    check(!setgid(65534), "setgid");
+    close(LET_GO);
+    check(!pthread_join(thread, NULL), "pthread_join");
+    check_identity();
+    check(waitpid(tracer, NULL, 0) == tracer, "waitpid");
 }
 
 extern int capset(cap_user_header_t header, const cap_user_data_t data);
@@ -130,6 +183,11 @@ int main(int argc, char **argv)
         check(!setgroups(0, NULL) && !setgid(65534) && !setuid(65534), "setuid");
         check_identity();
         check(setuid(0) < 0, "no way back");
+        puts("done");
+    } else if (!strcmp(what, "identity-twice")) {
+        change_in_two_threads();
+        while (argc > 2 && !has_thread("Name:\tcprof\n"))
+            ;
         puts("done");
     } else if (!strcmp(what, "identity-many")) {
         for (int i = 0; i < 300; i++)
