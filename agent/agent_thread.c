@@ -494,7 +494,7 @@ static int try_start(void)
     else if (!load_relaxed(&n_holds))
         err = start_locked();
     lock_drop(&start_lock);
-    atomic_thread_fence(memory_order_seq_cst); /* pairs with agent_thread_release: one of both starts it */
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with agent_thread_release */
     return err;
 }
 

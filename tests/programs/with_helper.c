@@ -79,6 +79,15 @@ static void check_identity(void)
 enum { LET_GO = -700 };
 
 static int go_on[2]; /* from the tracer to the second thread */
+static _Atomic pid_t second;
+
+static bool is_there(pid_t tid)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "/proc/%d", (int)tid);
+    return access(path, F_OK) == 0;
+}
 
 /* glibc asks each thread by its signal 33 to change, too. */
 static bool is_asked_to_change(pid_t pid)
@@ -90,18 +99,35 @@ static bool is_asked_to_change(pid_t pid)
     return strtoul(line + strlen("SigPnd:"), NULL, 16) & 1ul << (33 - 1);
 }
 
-/* Until the second one has asked; without an agent it stops nowhere. */
-static void stop_at_clone(pid_t pid)
+static bool lets_go(const struct __ptrace_syscall_info *info)
+{
+    return info->entry.nr == SYS_close && (int)info->entry.args[0] == LET_GO;
+}
+
+/* The next entry of the call, or of the one that lets go. */
+static struct __ptrace_syscall_info next_entry(pid_t pid, uint64_t nr)
 {
     struct __ptrace_syscall_info info;
 
     do
         info = next_call(pid);
-    while (info.op != PTRACE_SYSCALL_INFO_ENTRY ||
-           (info.entry.nr != SYS_clone &&
-            !(info.entry.nr == SYS_close && (int)info.entry.args[0] == LET_GO)));
+    while (info.op != PTRACE_SYSCALL_INFO_ENTRY || (info.entry.nr != nr && !lets_go(&info)));
+    return info;
+}
+
+/* At its clone until the second one has asked, and when it has answered, before it goes on, until that one has ended;
+ * without an agent it stops nowhere. */
+static void stop_starter(pid_t pid)
+{
+    const struct __ptrace_syscall_info info = next_entry(pid, SYS_clone);
+
     check(write(go_on[1], "", 1) == 1, "write");
-    while (info.entry.nr == SYS_clone && !is_asked_to_change(pid))
+    if (lets_go(&info))
+        return;
+    while (!is_asked_to_change(pid))
+        sched_yield();
+    next_entry(pid, SYS_rt_sigreturn);
+    while (is_there(second))
         sched_yield();
 }
 
@@ -109,6 +135,7 @@ static void *thread_changes(void *arg)
 {
     char byte;
 
+    second = gettid();
     check(read(go_on[0], &byte, 1) == 1, "read");
     check(!setuid(65534), "setuid");
     return arg;
@@ -120,7 +147,9 @@ static void change_in_two_threads(void)
 
     check(!pipe(go_on) && !setgroups(0, NULL), "pipe");
     check(!pthread_create(&thread, NULL, thread_changes, NULL), "pthread_create");
-    const pid_t tracer = start_tracer(stop_at_clone);
+    while (!second)
+        sched_yield();
+    const pid_t tracer = start_tracer(stop_starter);
     check(!setgid(65534), "setgid");
     close(LET_GO);
     check(!pthread_join(thread, NULL), "pthread_join");
