@@ -240,8 +240,8 @@ static void start_profiles(void)
 
 static void start(const char *const *environment)
 {
+    const char *missing = real_resolve(); /* before anything is written to our data */
     log_init();
-    const char *missing = real_resolve();
     if (missing) {
         log_warn("start: %s: not found behind this library; cprof is off", missing);
         return;

@@ -24,7 +24,7 @@ static const char *note; /* what the profile cannot see; NULL: nothing */
 enum { RATES_MAX = 63 };
 
 static _Atomic uint64_t rates[RATES_MAX];
-static _Atomic uint32_t n_rates;
+static _Atomic uint32_t n_rates EARLY;
 static _Atomic uint32_t rate_now; /* index into rates */
 static _Atomic uint64_t n_refused_rates;
 

@@ -1,6 +1,7 @@
 """Real programs: the same output and exit status as without the agent, silent, and their profiles can be read."""
 
 import os
+import re
 import subprocess
 import unittest
 
@@ -231,6 +232,23 @@ class Allocators(harness.PreloadTest):
         heap = run.profile("heap")
         truth = {line.split()[0]: tuple(map(int, line.split()[1:])) for line in run.text().splitlines()}
         self.assertEqual({name: heap.all_values(name) for name in truth}, truth)
+
+    def huge_pages(self, preloads):
+        """KiB of them in the agent's zeroed data, which follow its last mapping of a file, and whether these may have any."""
+        run = self.assert_ok(preload(["/bin/cat", "/proc/self/smaps"], out=False, env={"LD_PRELOAD": preloads}))
+        mappings = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", run.text(), flags=re.M)
+        last = max(i for i, mapping in enumerate(mappings) if "libcprof.so" in mapping.split("\n")[0])
+        data = mappings[last + 1]
+        self.assertGreater(int(re.search(r"^Size: *(\d+) kB", data, re.M)[1]), 2048, data)
+        return int(re.search(r"^AnonHugePages: *(\d+) kB", data, re.M)[1]), not re.search(r"^VmFlags:.* nh\b", data, re.M)
+
+    @unittest.skipUnless(os.path.exists("/sys/kernel/mm/transparent_hugepage"), "this kernel has no huge pages")
+    def test_the_agents_data_take_no_huge_page(self):
+        self.assertEqual(self.huge_pages(str(harness.LIBRARY)), (0, False))
+
+    @unittest.skipUnless(os.path.exists("/sys/kernel/mm/transparent_hugepage"), "this kernel has no huge pages")
+    def test_the_agents_data_take_no_huge_page_when_an_allocator_starts_before_it(self):
+        self.assertEqual(self.huge_pages(f"{harness.LIBRARY} {self.jemalloc()}"), (0, False))
 
     def test_jemalloc_before_the_agent_does_no_harm(self):
         run = preload("truth", "50000", CPROF_HEAP_RATE=1, env={"LD_PRELOAD": f"{self.jemalloc()} {harness.LIBRARY}"})
