@@ -117,15 +117,23 @@ enum { READ_END, WRITE_END };
 static _Atomic int wake_fd[2] = {-1, -1};
 static _Atomic uint64_t wake_inode;
 
-int agent_thread_move_fd(int fd)
+static int copy_higher(int fd, int gap)
 {
     static const int places[] = {1000, 500, 200, 100, 50, 20, 3};
     int higher = -EMFILE;
 
+    for (size_t i = 0; i < COUNT_OF(places) && higher < 0; i++)
+        higher = sys_fcntl(fd, F_DUPFD_CLOEXEC, places[i] + gap);
+    return higher;
+}
+
+int agent_thread_move_fd(int fd, int gap)
+{
     if (fd < 0)
         return fd;
-    for (size_t i = 0; i < COUNT_OF(places) && higher < 0; i++)
-        higher = sys_fcntl(fd, F_DUPFD_CLOEXEC, places[i]);
+    int higher = copy_higher(fd, gap);
+    if (higher < 0 && gap > 0) /* a limit as low as this */
+        higher = copy_higher(fd, 0);
     sys_close(fd);
     return higher;
 }
@@ -161,7 +169,7 @@ static int open_pipe(void)
     if (sys_pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
         return -1;
     for (size_t i = 0; i < COUNT_OF(fds); i++)
-        fds[i] = agent_thread_move_fd(fds[i]);
+        fds[i] = agent_thread_move_fd(fds[i], 0);
     if (fds[0] >= 0 && sys_fstat(fds[0], &st) == 0)
         store_relaxed(&wake_inode, st.st_ino);
     store_release(&wake_fd[READ_END], fds[0]);

@@ -90,8 +90,8 @@ void agent_thread_disarm(void);
  * stands in the program's table is ours, and no profile shows it. */
 uint64_t agent_thread_inode(int fd);
 
-/* A descriptor moved to 1000 or above, close-on-exec, the old one closed; where the limit is lower, as high as it
- * goes.  Or -errno. */
-int agent_thread_move_fd(int fd);
+/* A descriptor moved to 1000 + gap or above, close-on-exec, the old one closed; where the limit of descriptors is
+ * lower (1024 in most shells), to 500 + gap and so on, as high as it goes.  Or -errno. */
+int agent_thread_move_fd(int fd, int gap);
 
 #endif

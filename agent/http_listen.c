@@ -133,19 +133,9 @@ int http_parse_address(const char *text, struct http_address *ret_address)
 /* ---- descriptors ---- */
 
 /* Away from the numbers of the thread's pipe: that is made anew as soon as it is gone, and must not come to lie where
- * a closed listener was, which would never be noticed. */
-static int move(int fd)
-{
-    enum { FIRST = 1064 };
-
-    if (fd < 0)
-        return fd;
-    const int higher = sys_fcntl(fd, F_DUPFD_CLOEXEC, FIRST);
-    if (higher < 0)
-        return agent_thread_move_fd(fd);
-    sys_close(fd);
-    return higher;
-}
+ * a closed listener was, which would never be noticed.  Near enough that all connections have numbers below
+ * 1024, the limit in most shells. */
+enum { AWAY_FROM_PIPE = 12 };
 
 static int keep(int fd, struct http_fd *ret_fd)
 {
@@ -153,7 +143,7 @@ static int keep(int fd, struct http_fd *ret_fd)
     int err;
 
     *ret_fd = (struct http_fd){.fd = -1};
-    fd = move(fd);
+    fd = agent_thread_move_fd(fd, AWAY_FROM_PIPE);
     if (fd < 0)
         return fd;
     if ((err = sys_fstat(fd, &st)) < 0) {

@@ -122,9 +122,17 @@ class Served:
         text = self.ask("/metrics").body.decode()
         return float(re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)[1])
 
+    def sockets(self):
+        """Of the agent's thread, which has descriptors of its own: their numbers."""
+        folder, numbers = f"/proc/{self.process.pid}/task/{self.agent_tid()}/fd", []
+        for fd in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                if int(fd) >= 1000 and os.readlink(f"{folder}/{fd}").startswith("socket:"):
+                    numbers.append(int(fd))
+        return numbers
+
     def n_sockets(self):
-        """Of the agent's thread, which has descriptors of its own."""
-        return sum(fd >= 1064 for fd in self.descriptors(self.agent_tid()))
+        return len(self.sockets())
 
     def descriptors(self, tid=None):
         return sorted(int(fd) for fd in os.listdir(f"/proc/{self.process.pid}/task/{tid or self.process.pid}/fd"))
@@ -973,6 +981,18 @@ class TestHttpSockets(PreloadTest):
                 self.assertGreaterEqual(fd, 1000)
                 with open(f"/proc/{served.process.pid}/fdinfo/{fd}") as info:
                     self.assertTrue(int(re.search(r"flags:\s+(\d+)", info.read())[1], 8) & os.O_CLOEXEC, fd)
+
+    def test_are_not_next_to_the_threads_pipe_also_with_the_limit_of_most_shells(self):
+        """A pipe that is made anew must not come to lie where a socket was."""
+        def as_in_shells():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (1024, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        for preexec in (None, as_in_shells):
+            with Served(preexec=preexec) as served:
+                waiting = [socket.create_connection(("127.0.0.1", served.address)) for _ in range(8)]
+                served.process.wait_for(lambda: served.n_sockets() == 9, "all are connected")
+                self.assertGreater(min(served.sockets()), 1010)
+                for connection in waiting:
+                    connection.close()
 
     def test_take_no_number_from_the_program_at_any_moment(self):
         with Served(out=True) as served:
