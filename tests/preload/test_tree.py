@@ -73,7 +73,7 @@ for _ in range(30):
 """
 
     def test_a_forked_descendant_is_as_old_as_its_fork(self):
-        run = self.assert_ok(preload(["/usr/bin/python3", "-c", self.FORKS], CPROF_MIN_LIFE="1s"))
+        run = self.assert_ok(preload(["/usr/bin/python3", "-c", self.FORKS], CPROF_MIN_LIFE="1s", **RATE))
         (old, _), *others = [(int(pid), float(took)) for pid, took in map(str.split, run.text().splitlines())]
         young = {pid for pid, took in others if took < 0.98}
         if not young:
