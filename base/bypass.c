@@ -22,17 +22,31 @@ static uint8_t *begin_of(uint8_t *entry)
     return memcmp(entry, endbr, sizeof endbr) == 0 ? entry + sizeof endbr : entry;
 }
 
-/* The instruction `jmp *slot(%rip)` behind `at`, or NULL. */
+/* True of a `jmp *slot(%rip)`, or clang's `mov slot(%rip), %rax; jmp *%rax`. */
+static bool is_jump(const uint8_t *at, const void *slot)
+{
+    static const uint8_t jump[] = {0xff, 0x25}, move[] = {0x48, 0x8b, 0x05},
+                         on[] = {0xff, 0xe0};
+    const uint8_t *next;
+    int32_t offset;
+
+    if (memcmp(at, jump, sizeof jump) == 0)
+        next = at + sizeof jump + sizeof offset;
+    else if (memcmp(at, move, sizeof move) == 0 &&
+             memcmp(at + sizeof move + sizeof offset, on, sizeof on) == 0)
+        next = at + sizeof move + sizeof offset;
+    else
+        return false;
+    memcpy(&offset, next - sizeof offset, sizeof offset);
+    return next + offset == (const uint8_t *)slot;
+}
+
+/* The jump to the real function behind `at`, or NULL. */
 static const uint8_t *find_jump(const uint8_t *at, const void *slot)
 {
-    for (const uint8_t *jump = at + 2; jump < at + REACH; jump++) {
-        int32_t offset;
-        if (jump[0] != 0xff || jump[1] != 0x25)
-            continue;
-        memcpy(&offset, jump + 2, sizeof offset);
-        if (jump + 6 + offset == (const uint8_t *)slot)
+    for (const uint8_t *jump = at + 2; jump < at + REACH; jump++)
+        if (is_jump(jump, slot))
             return jump;
-    }
     return NULL;
 }
 

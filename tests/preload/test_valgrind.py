@@ -15,6 +15,8 @@ class Valgrind(harness.PreloadTest):
     def check(self, tool, program, *args, options=(), **settings):
         command = [harness.tool("valgrind"), f"--tool={tool}", "-q", "--error-exitcode=9", *options, victim(program), *args]
         run = preload(command, **{**EXACT, **settings})
+        if b"unhandled dwarf2 abbrev form code" in run.stderr:
+            self.skipTest("this valgrind cannot read this compiler's debugging information")
         self.assertEqual((run.status, run.stderr.decode()), (0, ""), f"{tool} {program}")
         return run
 

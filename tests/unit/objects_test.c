@@ -317,7 +317,8 @@ TEST_ALONE(without_memory_values_are_refused_and_stacks_overflow)
 
 static const char *const plugin =
     "typedef void f(void *);\n"
-    "void plugin_inner(f *work, void *arg) { work(arg); __asm__(\"\"); }\n"
+    "__attribute__((noinline)) void plugin_inner(f *work, void *arg) { work(arg); "
+    "__asm__(\"\"); }\n"
     "void plugin_outer(f *work, void *arg) { plugin_inner(work, arg); __asm__(\"\"); }\n";
 
 static struct objects *target;

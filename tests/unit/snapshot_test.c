@@ -207,7 +207,7 @@ TEST_ALONE(the_file_holds_the_names)
 
 static const char *const plugin =
     "typedef void f(void *);\n"
-    "void plugin_inner(f *work, void *arg) { work(arg); }\n"
+    "__attribute__((noinline)) void plugin_inner(f *work, void *arg) { work(arg); }\n"
     "void plugin(f *work, void *arg) { plugin_inner(work, arg); }\n";
 typedef void plugin_function(void (*work)(void *), void *arg);
 
