@@ -222,12 +222,12 @@ if (!isMainThread) {
 
 class Allocators(Contended):
     """Their locks contend inside malloc: before the agent in LD_PRELOAD or behind it."""
-    LIBRARIES = ("libjemalloc.so.2", "libtcmalloc_minimal.so.4", "libmimalloc.so.2")
+    LIBRARIES = (r"libjemalloc\.so\.2", r"libtcmalloc_minimal\.so\.4", r"libmimalloc\.so\.[23]")
     OPERATIONS = os.environ.get("CROWD_OPERATIONS", "1000000")
 
     def path_of(self, library):
         listing = subprocess.run(["/sbin/ldconfig", "-p"], stdout=subprocess.PIPE, check=True).stdout.decode()
-        found = re.search(rf"^\s*{re.escape(library)} .*=> (\S+)$", listing, re.MULTILINE)
+        found = re.search(rf"^\s*{library} .*=> (\S+)$", listing, re.MULTILINE)
         if not found:
             self.skipTest(f"{library} is not installed: scripts/deps")
         return found.group(1)
