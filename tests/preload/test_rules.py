@@ -322,12 +322,14 @@ class Messages(RulesTest):
 class Shipped(RulesTest):
     """scripts/rules, with the real libraries."""
 
-    def shipped(self, name, program, *args, profiles, stdin=b"", **how):
+    def shipped(self, name, program, *args, profiles, own="?", stdin=b"", **how):
+        """`own`: what the library of that name has opened for itself is left out."""
         plain = bare(program, *args, stdin=stdin, **how)
         run = preload(program, *args, stdin=stdin, CPROF_RULES=RULES / f"{name}.rules", **how)
         self.assert_same(plain, run, name)
         for profile, expected in profiles.items():
-            self.assertEqual(self.live(run, profile), expected, profile)
+            live = {function: n for function, n in self.live(run, profile).items() if not function.startswith(own)}
+            self.assertEqual(live, expected, profile)
         return run
 
     def test_sqlite_cli_leaves_nothing_open(self):
@@ -354,7 +356,7 @@ class Shipped(RulesTest):
         self.shipped("curl", "opens_curl", profiles={"curl.easy": {"opens_easy": 1}, "curl.multi": {"opens_multi": 1}})
 
     def test_openssl(self):
-        self.shipped("openssl", "opens_openssl", profiles={
+        self.shipped("openssl", "opens_openssl", own="libssl.so", profiles={  # 3.5 has a BIO for each SSL
             "openssl.ssl": {"opens_tls": 1}, "openssl.ssl_ctx": {"opens_tls": 1}, "openssl.bio": {"opens_bio": 1},
             "openssl.md_ctx": {"opens_digest": 1}, "openssl.cipher_ctx": {"opens_cipher": 1},
             "openssl.pkey_ctx": {"opens_keys": 1}, "openssl.encode_ctx": {"opens_encoder": 1},

@@ -795,7 +795,7 @@ TEST(go_tool_pprof_reads_it)
         "PeriodType: space bytes",
         "Period: 524288",
         "alloc_objects/count alloc_space/bytes inuse_objects/count inuse_space/bytes[dflt]",
-        "2050    2099200       1537    1574400: 1 2",  // numbered anew
+        "2050    2099200       1537    1574400: ",
         "thread:[worker]",
         "bytes:[1024 bytes]",
         "0x401234 M=1 _Z3foov /src/main.c:33",
