@@ -549,9 +549,11 @@ TEST(the_cache_grows_with_what_is_asked_for)
 {
     size_t before = 0;
 
-    for (int i = 0; i < 1000; i++) { /* the same walk */
-        one_of_many();
-        before = i == 0 ? unwind_n_rules() : before;
+    /* Two rules of the walk may have the same place: it is asked for more room, once or twice. */
+    for (int round = 0; round < 4; round++) {
+        before = unwind_n_rules();
+        for (int i = 0; i < 1000; i++) /* the same walk */
+            one_of_many();
     }
     CHECK_INT(unwind_n_rules(), before, "what is known needs no room");
     CHECK_AT_MOST(before, N_CALLS / 2, "what the other tests asked for");
