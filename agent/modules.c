@@ -51,21 +51,26 @@ static bool find_loaded(uintptr_t pc, struct found *ret_found)
 /* The main executable has no name in the loader's list. */
 static char main_path[PATH_MAX];
 
-/* Without an interpreter the kernel started the loader itself, as in `ld.so ./program`: the executable
- * is the loader then, and the program is what it says the headers are of. */
-static bool is_started_by_loader(void)
+/* Without an interpreter the kernel started the loader itself, as in `ld.so ./program`: what it links to is the loader
+ * then.  Valgrind 3.24 cuts the link short. */
+static bool find_by_link(void)
 {
-    return getauxval(AT_BASE) == 0 &&
-           mappings_find_file(getauxval(AT_PHDR), main_path, sizeof main_path);
+    struct stat st;
+
+    return getauxval(AT_BASE) != 0 &&
+           sys_readlink("/proc/self/exe", main_path, sizeof main_path - 1) > 0 &&
+           sys_stat(main_path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* The loader says where the program's headers are: they lie in its file. */
+static bool find_by_headers(void)
+{
+    return mappings_find_file(getauxval(AT_PHDR), main_path, sizeof main_path);
 }
 
 void modules_init(void)
 {
-    if (is_started_by_loader())
-        return;
-    const ssize_t n = sys_readlink("/proc/self/exe", main_path, sizeof main_path - 1);
-
-    if (n > 0)
+    if (find_by_link() || find_by_headers())
         return;
     const char *typed = (const char *)getauxval(AT_EXECFN);
     strncpy(main_path, typed ? typed : "[exe]", sizeof main_path - 1);

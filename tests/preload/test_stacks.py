@@ -112,6 +112,17 @@ class Modules(harness.PreloadTest):
         self.assertIn(f"exe: {program}", heap.comments)
         self.assertEqual(heap.mappings[0].file, str(program))
 
+    def test_of_a_program_whose_link_is_cut_short_have_its_names(self):
+        expected = harness.bare("cut_link")
+        if expected.status == 77:
+            self.skipTest("no process may be traced here")
+        self.assertEqual((expected.status, expected.text()), (0, "ok\n"), expected.stderr)
+        run = preload("cut_link", CPROF_HEAP_RATE=1)
+        self.assert_same(expected, run, "cut_link")
+        heap = run.profile("heap")
+        self.assertEqual(heap.all_values("keeps"), (1, 4711, 1, 4711))
+        self.assertIn(f"exe: {victim('cut_link')}", heap.comments)
+
 
 class Unwinder(harness.PreloadTest):
     def test_exceptions_of_a_cpp_library_in_a_c_host_stay_with_libgcc(self):
