@@ -803,12 +803,22 @@ TEST(go_tool_pprof_reads_it)
         "3: 0x0 [lost]",
         "1: 0x400000/0x452000/0x1000 /usr/bin/server c0ffee [FN][FL][LN][IN]",
     };
+    /* Go numbers locations anew or not, by its version: which they are is in the traces. */
+    static const char *const traces[] = {
+        "    1.50MB   [[vdso]]\n"
+        "             _Z3foov (inline)\n"
+        "             main\n"
+        "--",
+        "        1B   [lost]\n"
+        "--",
+    };
 
     if (system("command -v go >/dev/null")) {
         puts("# no go: skipped");
         return;
     }
     check_reader("go tool pprof -symbolize=none -raw $FILE 2>&1", wanted, COUNT_OF(wanted));
+    check_reader("go tool pprof -symbolize=none -traces $FILE 2>&1", traces, COUNT_OF(traces));
 }
 
 TEST(protoc_reads_it)
