@@ -235,6 +235,8 @@ class Allocators(harness.PreloadTest):
 
     def huge_pages(self, preloads):
         """KiB of them in the agent's zeroed data, which follow its last mapping of a file, and whether these may have any."""
+        if not os.path.exists("/sys/kernel/mm/transparent_hugepage"):
+            self.skipTest("this kernel has no huge pages")
         run = self.assert_ok(preload(["/bin/cat", "/proc/self/smaps"], out=False, env={"LD_PRELOAD": preloads}))
         mappings = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", run.text(), flags=re.M)
         last = max(i for i, mapping in enumerate(mappings) if "libcprof.so" in mapping.split("\n")[0])
@@ -242,11 +244,9 @@ class Allocators(harness.PreloadTest):
         self.assertGreater(int(re.search(r"^Size: *(\d+) kB", data, re.M)[1]), 2048, data)
         return int(re.search(r"^AnonHugePages: *(\d+) kB", data, re.M)[1]), not re.search(r"^VmFlags:.* nh\b", data, re.M)
 
-    @unittest.skipUnless(os.path.exists("/sys/kernel/mm/transparent_hugepage"), "this kernel has no huge pages")
     def test_the_agents_data_take_no_huge_page(self):
         self.assertEqual(self.huge_pages(str(harness.LIBRARY)), (0, False))
 
-    @unittest.skipUnless(os.path.exists("/sys/kernel/mm/transparent_hugepage"), "this kernel has no huge pages")
     def test_the_agents_data_take_no_huge_page_when_an_allocator_starts_before_it(self):
         self.assertEqual(self.huge_pages(f"{harness.LIBRARY} {self.jemalloc()}"), (0, False))
 
