@@ -1066,7 +1066,7 @@ class TestHttpSockets(PreloadTest):
             served.process.wait_for(lambda: list(served.process.run.out.glob("*.0001.heap.pb.gz")), "the snapshot")
 
     def test_serve_on_where_descriptors_are_few(self):
-        for limit in (12, 64, 1030):
+        for limit in (12, 64, min(1030, resource.getrlimit(resource.RLIMIT_NOFILE)[1])):
             def few():
                 harness.limit_core()
                 resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
