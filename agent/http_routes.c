@@ -702,6 +702,15 @@ static bool may_ask(struct http_exchange *exchange)
 
 /* ---- the way ---- */
 
+/* pprof asks beside the profile: for a/b it is a/symbol. */
+static bool is_symbol(const char *name)
+{
+    const char *slash = strrchr(name, '/');
+
+    return strcmp(name, "symbol") == 0 ||
+           (slash && strcmp(slash, "/symbol") == 0 && !profile_find(name));
+}
+
 static enum http_progress serve_name(struct http_exchange *exchange, const char *name)
 {
     const struct post *post = find_post(name);
@@ -714,12 +723,12 @@ static enum http_progress serve_name(struct http_exchange *exchange, const char 
         serve_cmdline(exchange);
         return HTTP_ANSWERED;
     }
-    if (strcmp(name, "symbol") == 0)
-        return do_in_turn(exchange, write_symbols);
     if (strcmp(name, "metrics") == 0)
         return do_in_turn(exchange, write_metrics);
     if (text_starts_with(name, "flame/"))
         return serve_profile(exchange, name + strlen("flame/"), HTTP_AS_FLAME);
+    if (is_symbol(name))
+        return do_in_turn(exchange, write_symbols);
     return serve_profile(exchange, name, HTTP_AS_PPROF);
 }
 

@@ -26,7 +26,7 @@ from harness import PreloadTest, free_port, start, temporary_directory, tool
 
 Answer = namedtuple("Answer", "status fields body")
 PROFILES = ["heap", "allocs", "heap_peak", "mutex", "block", "threadcreate"]
-ODD = 'odd"name+1%&'  # the victim's own profile
+ODD = 'odd/"name+1%&'  # the victim's own profile
 ODD_URL = urllib.parse.quote(ODD, safe="")
 OPENED = ["connection", "blob", "fd"]
 BASE = "/debug/pprof/"
@@ -288,6 +288,8 @@ class TestHttpAnswers(PreloadTest):
             inside = next(a for a, name in addresses.items() if name == "keeps_hundred") + 1  # in no profile
             self.assertIn(b" keeps_hundred\n", served.ask(f"symbol?{inside:#x}").body)
             self.assertEqual(served.ask("symbol?0x10+junk+++0xffffffffffffffff+0x").body, b"num_symbols: 1\n")
+            self.assertEqual(served.ask("of/any/symbol").body, b"num_symbols: 1\n")  # pprof asks beside the profile
+            self.assertEqual([served.ask(path).status for path in ("flame/symbol", "asymbol", "symbol/x")], [404] * 3)
 
     def test_of_cmdline_are_the_arguments(self):
         with Served() as served:
@@ -396,7 +398,7 @@ class TestHttpDeltas(PreloadTest):
         self.assertEqual(profile_of(answers[ODD_URL]).count("adds_values"), 2)
         for name, answer in answers.items():
             profile = profile_of(answer)
-            filename = f'attachment; filename="{"odd_name+1%&" if name == ODD_URL else name}-delta"'
+            filename = f'attachment; filename="{"odd__name+1%&" if name == ODD_URL else name}-delta"'
             self.assertEqual(answer.fields["content-disposition"], filename)
             self.assertTrue(seconds * 1e9 <= profile.duration_nanos <= took * 1e9, (name, profile.duration_nanos, took))
         self.assertEqual(profile_of(answers["heap"]).all_values("keeps_hundred")[:4], (100, 100000, 200, 200000))

@@ -10,7 +10,7 @@
  *   opens N    opens a file N times and prints how often its number was not the lowest free one
  *   takes      all descriptors that it can have; gives: back again
  *   leave N    gives up nothing, N times: setuid(getuid()), around which the agent's thread ends
- *   values     two values in the profile `odd"name+1%&` of its own; prints what adding returned
+ *   values     two values in the profile `odd/"name+1%&` of its own; prints what adding returned
  *   threads N  N threads that stay
  *   sockets N  N sockets that stay open; streams N: as many streams
  *   malloc     calls malloc 100000 times, in between */
@@ -217,7 +217,7 @@ int main(void)
     int n;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
-    odd = cprof_profile_new("odd\"name+1%&");
+    odd = cprof_profile_new("odd/\"name+1%&");
     printf("ready\n");
     while (scanf("%63s", word) == 1) {
         if (strcmp(word, "keep") == 0)
