@@ -82,33 +82,62 @@ static struct sampler_weight value_weight(uint64_t value)
 
 enum { STICKY = 255, FILTER_PAGES = 1 << HEAP_FILTER_BITS };
 
+/* Behind it the same by places of 16 bytes, modulo 1 MiB: a sampled object may lie for years on a page whose
+ * others come and go, and the live table is eight cache lines. */
+enum { PLACE_BITS = 4, N_PLACES = 1 << 16 };
+
 static _Atomic uint8_t filter[FILTER_PAGES];
+static _Atomic uint8_t places[N_PLACES];
 static uint8_t all_ones[FILTER_PAGES];     /* filled, and so taking memory, at rate 1 only */
 static _Atomic bool filter_is_kept = true; /* false at rate 1 */
 
 const uint8_t *heap_filter = (const uint8_t *)(uintptr_t)filter;
 
-static size_t page_of(uintptr_t address)
+static _Atomic uint8_t *page_of(uintptr_t address)
 {
-    return (uint32_t)address >> HEAP_PAGE_BITS;
+    return &filter[(uint32_t)address >> HEAP_PAGE_BITS];
 }
 
-static void filter_add(uintptr_t address)
+static _Atomic uint8_t *place_of(uintptr_t address)
 {
-    _Atomic uint8_t *count = &filter[page_of(address)];
+    return &places[address >> PLACE_BITS & (N_PLACES - 1)];
+}
+
+static void count_up(_Atomic uint8_t *count)
+{
     uint8_t seen = load_relaxed(count);
 
     while (seen != STICKY && !cas_relaxed(count, &seen, (uint8_t)(seen + 1)))
         ;
 }
 
-static void filter_remove(uintptr_t address)
+static void count_down(_Atomic uint8_t *count)
 {
-    _Atomic uint8_t *count = &filter[page_of(address)];
     uint8_t seen = load_relaxed(count);
 
     while (seen != STICKY && seen != 0 && !cas_relaxed(count, &seen, (uint8_t)(seen - 1)))
         ;
+}
+
+static void filter_add(uintptr_t address)
+{
+    count_up(page_of(address));
+    count_up(place_of(address));
+}
+
+static void filter_remove(uintptr_t address)
+{
+    count_down(page_of(address));
+    count_down(place_of(address));
+}
+
+/* False: something is tracked on the page of `address`, but not this. */
+static bool may_be_tracked(uintptr_t address)
+{
+    const uint8_t *pages =
+        __atomic_load_n(&heap_filter, __ATOMIC_ACQUIRE); /* pairs with open_filter */
+
+    return pages == all_ones || load_relaxed(place_of(address)) != 0;
 }
 
 /* ---- counters of a shard ---- */
@@ -264,14 +293,21 @@ static void track(uintptr_t address, uint64_t value, uint64_t born_s)
         filter_add(address);
 }
 
-struct heap_taken heap_take(const void *p)
+static struct heap_taken take(uintptr_t address)
 {
     struct heap_taken taken = {0};
 
-    taken.birth = livetab_take(&live, (uintptr_t)p, &taken.value);
+    taken.birth = livetab_take(&live, address, &taken.value);
     if (taken.birth && taken.value & COUNTED)
-        filter_remove((uintptr_t)p);
+        filter_remove(address);
     return taken;
+}
+
+struct heap_taken heap_take(const void *p)
+{
+    const struct heap_taken none = {0};
+
+    return may_be_tracked((uintptr_t)p) ? take((uintptr_t)p) : none;
 }
 
 void heap_put_back(const void *p, struct heap_taken taken)
@@ -287,9 +323,15 @@ void heap_on_free_taken(struct heap_taken taken)
         count_free(value_record(taken.value), value_weight(taken.value));
 }
 
+static NOINLINE void take_and_count(uintptr_t address)
+{
+    heap_on_free_taken(take(address));
+}
+
 void heap_on_free(const void *p)
 {
-    heap_on_free_taken(heap_take(p));
+    if (may_be_tracked((uintptr_t)p))
+        take_and_count((uintptr_t)p);
 }
 
 /* ---- sampling ---- */
@@ -474,7 +516,7 @@ void heap_init(uint64_t rate_bytes)
 {
     /* Frees of the early pool must come to us, not to the real free. */
     for (size_t at = 0; at < EARLY_POOL_BYTES; at += (size_t)1 << HEAP_PAGE_BITS)
-        store_relaxed(&filter[page_of((uintptr_t)early_pool + at)], STICKY);
+        store_relaxed(page_of((uintptr_t)early_pool + at), STICKY);
     if (rate_bytes == 1)
         close_filter();
     switch_rate(find_rate(rate_bytes));

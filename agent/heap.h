@@ -6,8 +6,9 @@
  *
  * The page filter: one counter per page of the address space modulo 4 GiB, +1 for each live sampled
  * object on the page, saturating at 255 (then it sticks).  free() of anything on a page with 0 is none
- * of ours.  At rate 1 every free is ours: an array of ones takes the filter's place, which is not kept
- * up meanwhile; heap_set_rate() completes it before it is looked at again.
+ * of ours; elsewhere a second filter, by places of 16 bytes, comes before the live table.  At rate 1 every
+ * free is ours: an array of ones takes the filter's place, which is not kept up meanwhile;
+ * heap_set_rate() completes it before it is looked at again.
  *
  * Counters only grow: allocated and freed, objects and bytes; in use is the difference.  The peak
  * is remembered lazily: when the total in use exceeds the last peak by 1/64 (before a snapshot: at all) the

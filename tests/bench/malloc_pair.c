@@ -7,8 +7,13 @@
  *
  * The loop runs under exactly FRAMES frames, counted as a debugger does, each with a return address of its own.  With
  * THREADS 1 it runs in main's thread and the process has no other.  Printed: CPU time per pair (mean of the threads'
- * own clocks), wall time per pair of the whole, the depth that backtrace() saw, and a sum over the work that was done. */
+ * own clocks), wall time per pair of the whole, the depth that backtrace() saw, and a sum over the work that was done.
+ *
+ * With BENCH_HEAP_RATE in the environment one object lives beside those of the loop, and then that rate is set: at
+ * CPROF_HEAP_RATE=1 it is a sampled one. */
 #include "bench.h"
+
+#include "../../include/cprof.h"
 
 #include <execinfo.h>
 #include <pthread.h>
@@ -179,6 +184,17 @@ static FRAME void *in_thread(void *job)
     return job;
 }
 
+static void keep_one_beside(size_t size)
+{
+    const char *rate = getenv("BENCH_HEAP_RATE");
+
+    if (!rate)
+        return;
+    void *kept = allocate(size);
+    KEEP(kept);
+    cprof_set_heap_rate(strtoull(rate, NULL, 10));
+}
+
 int main(int argc, char **argv)
 {
     require(argc == 6, "usage: malloc_pair tight|mix|flood BYTES PAIRS THREADS FRAMES");
@@ -193,6 +209,7 @@ int main(int argc, char **argv)
     wanted_frames = strtoul(argv[5], NULL, 10);
     require(n_threads >= 1 && n_threads <= MAX_THREADS && job.n_pairs > 0, "bad number");
 
+    keep_one_beside(job.size);
     for (size_t i = 0; i < n_threads; i++) {
         jobs[i] = job;
         jobs[i].seed = 88172645463325252u + i;

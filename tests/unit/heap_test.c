@@ -443,6 +443,20 @@ TEST_ALONE(a_page_with_very_many_objects_saturates_and_sticks)
     CHECK_INT(n_counted_pages(), 1, "the page that sticks");
 }
 
+TEST_ALONE(a_place_of_very_many_objects_saturates_and_sticks)
+{
+    enum { N = 300, SAME_PLACE = 1 << 20 };
+    const uintptr_t first = 0x560012340000;
+
+    set_up(DEFAULT_RATE);
+    for (uint64_t i = 0; i < N; i++)
+        allocate((void *)(first + i * SAME_PLACE), 64);
+    CHECK_AT_LEAST(sum_all().inuse_bytes, 1, "in use");
+    for (uint64_t i = 0; i < N; i++)
+        release((void *)(first + i * SAME_PLACE));
+    CHECK_INT(sum_all().inuse_bytes, 0, "in use");
+}
+
 TEST_ALONE(the_early_pool_is_always_ours)
 {
     set_up(DEFAULT_RATE);
