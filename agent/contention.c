@@ -231,6 +231,8 @@ static void forget(struct thread *thread, struct wait *wait, int64_t now,
         store_relaxed(&contention_rwlock_bits, ~0u);
     if (lock)
         holders_leave(lock, wait->term_ns, now, result != CONTENTION_GAVE_UP, &nobodys_ns);
+    if (lock && result == CONTENTION_FAILED) /* no wait, so no wake-up */
+        nobodys_ns -= now - load_relaxed(&wait->start_ns);
     add_wakeup(thread, nobodys_ns);
     store_release(&wait->seq, seq + seq % 2); /* pairs with read_wait */
 }

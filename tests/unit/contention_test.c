@@ -185,6 +185,21 @@ TEST_ALONE(a_wait_that_failed_is_no_event)
     CHECK_INT(recorded(SOURCE_BLOCK).count, 2, "waited");
 }
 
+TEST_ALONE(a_lock_that_failed_adds_nothing_to_either_profile)
+{
+    static const char lock[64];
+
+    set_up(1, 1, 0);
+    const struct thread_waits *waits = &thread_own_record()->waits;
+    for (int i = 0; i < 1000; i++)
+        wait_once(WAIT_MUTEX, lock, CONTENTION_FAILED);
+    CHECK_INT(load_relaxed(&waits->wakeup_ns), 0, "wake-up");
+    CHECK_INT(recorded(SOURCE_BLOCK).ns, 0, "block");
+    CHECK_INT(contention_charge(lock), 0, "owed");
+    wait_once(WAIT_MUTEX, lock, CONTENTION_GOT_IT);
+    CHECK_INT(load_relaxed(&waits->wakeup_ns), recorded(SOURCE_BLOCK).ns, "nobody released");
+}
+
 TEST_ALONE(a_rate_of_0_measures_nothing_and_keeps_what_was_recorded)
 {
     struct contention wait;
