@@ -233,7 +233,8 @@ static void forget(struct thread *thread, struct wait *wait, int64_t now,
         holders_leave(lock, wait->term_ns, now, result != CONTENTION_GAVE_UP, &nobodys_ns);
     if (lock && result == CONTENTION_FAILED) /* no wait, so no wake-up */
         nobodys_ns -= now - load_relaxed(&wait->start_ns);
-    add_wakeup(thread, nobodys_ns);
+    if (result != CONTENTION_LEFT)
+        add_wakeup(thread, nobodys_ns);
     store_release(&wait->seq, seq + seq % 2); /* pairs with read_wait */
 }
 
@@ -241,7 +242,7 @@ static void forget(struct thread *thread, struct wait *wait, int64_t now,
 static void unwind_to(struct thread *thread, uint32_t n, int64_t now)
 {
     for (uint32_t i = thread->waits.n; i > n; i--) {
-        forget(thread, &thread->waits.waits[i - 1], now, CONTENTION_GAVE_UP);
+        forget(thread, &thread->waits.waits[i - 1], now, CONTENTION_LEFT);
         compiler_barrier();
         thread->waits.n = i - 1; /* last, so that no handler takes the place before */
     }

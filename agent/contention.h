@@ -55,6 +55,7 @@ enum contention_result {
     CONTENTION_GOT_IT,
     CONTENTION_GAVE_UP, /* timed out, or left by cancellation: it has waited */
     CONTENTION_FAILED,  /* returned at once: no event */
+    CONTENTION_LEFT,    /* by siglongjmp, who knows when: no event, and owed for no longer */
 };
 
 /* Is any of the two profiles on? */

@@ -253,6 +253,22 @@ TEST_ALONE(a_wait_whose_frame_is_gone_makes_room)
     CHECK_INT(thread_own_record()->waits.n, 0, "shown");
 }
 
+TEST_ALONE(a_lock_whose_waiter_has_left_is_owed_for_no_longer)
+{
+    static const char lock[64];
+    struct contention left, next;
+
+    set_up(1, 1, 0);
+    const struct thread_waits *waits = &thread_own_record()->waits;
+    const struct unwind_frame deep = {.sp = 0x700000000000}, beside = {.sp = deep.sp - 200};
+    contention_begin_at(&left, WAIT_MUTEX, lock, &deep);
+    CHECK(contention_charge(lock) > 0);
+    contention_begin_at(&next, WAIT_SEM, NULL, &beside); /* who knows how long it ran before */
+    CHECK_INT(contention_charge(lock), 0, "owed");
+    CHECK_INT(load_relaxed(&waits->wakeup_ns), 0, "wake-up");
+    contention_end(&next, CONTENTION_GOT_IT);
+}
+
 static void pass_a_frame(_Unwind_Action actions)
 {
     CHECK_INT(contention_unwound(1, actions, 0, NULL, NULL), _URC_CONTINUE_UNWIND, "unwound");
