@@ -128,12 +128,28 @@ class Conservation(Contention):
         least, most = self.assert_charged(run, mutex)
         self.assert_between(least, mutex.total("delay"), most, "waited in vain")
 
+    def test_of_a_recursive_mutex_is_charged_to_the_last_unlock_and_its_owner_does_not_wait(self):
+        run, mutex, block = self.both("again")
+        self.assert_conserved(mutex, block)
+        self.assert_charged(run, mutex)
+        self.assertEqual(mutex.count("holds_it_twice"), 3)
+        for profile in (mutex, block):
+            self.assertNotIn("locks_it_again", profile.function_names())
+        self.assertEqual(block.count("waits_for_nested"), 3)
+
     def test_of_a_wait_during_which_a_handler_waits_at_each_instruction(self):
         if harness.MACHINE != "x86_64":
             self.skipTest("only x86-64 has a trap flag that a program can set")
         run, mutex, block = self.both("", program="handler_at_each_step")
         self.assertEqual(run.text(), "1\n")
         self.assert_conserved(mutex, block)
+
+
+class Uncontended(Contention):
+    def test_mutexes_of_every_kind_are_no_waits_also_when_their_owner_locks_them_again(self):
+        run = self.assert_ok(preload("contended", "alone", **EXACT))
+        self.assertEqual(run.text(), "ok\n")
+        self.assertEqual({file.profile for file in run.files()} & {"mutex", "block"}, set())
 
 
 class Sampled(Contention):

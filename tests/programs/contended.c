@@ -5,6 +5,8 @@
  * all                  every kind of lock, timed ones that give up, conditions: `ok`
  * mixed N              N waits of many lengths, by a list that is always the same: sums for the sampler's error
  * given-up             writers and lockers that gave up before the release: `function least_ns most_ns` per line
+ * again                a holder that locks its recursive mutex once more while another waits: `function least_ns most_ns`
+ * alone                one thread that locks every kind of mutex again and again: `ok`
  *
  * How long a wait was is known between two bounds: any thread may stand still at any moment. */
 #include <sched.h>
@@ -405,6 +407,82 @@ NAMED struct bounds gives_it_up_for_good(void)
                            atomic_load(&hoped_until) - atomic_load(&hopes_since)};
 }
 
+/* ---- the owner locks it once more ---- */
+
+static pthread_mutex_t nested;
+
+static void *waits_for_nested(void *unused)
+{
+    IN_VAIN(pthread_mutex_lock(&nested), 0);
+    pthread_mutex_unlock(&nested);
+    return unused;
+}
+NAMED void locks_it_again(void)
+{
+    check(pthread_mutex_lock(&nested) == 0, "lock again");
+    check(pthread_mutex_unlock(&nested) == 0, "unlock, once");
+}
+NAMED struct bounds holds_it_twice(int robustness, int protocol)
+{
+    pthread_mutexattr_t attr;
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutexattr_setrobust(&attr, robustness);
+    pthread_mutexattr_setprotocol(&attr, protocol);
+    pthread_mutex_init(&nested, &attr);
+    pthread_mutex_lock(&nested);
+    const pthread_t thread = start_hoping(waits_for_nested);
+    await_waiting(&hopeful_tid);
+    const int64_t seen = now_ns();
+    sleep_until(seen + 5000000);
+    locks_it_again();
+    const int64_t before = now_ns();
+    pthread_mutex_unlock(&nested);
+    pthread_join(thread, NULL);
+    return (struct bounds){before - seen,
+                           atomic_load(&hoped_until) - atomic_load(&hopes_since)};
+}
+static void again(void)
+{
+    struct bounds sum = {0, 0};
+    add(&sum, holds_it_twice(PTHREAD_MUTEX_STALLED, PTHREAD_PRIO_NONE));
+    add(&sum, holds_it_twice(PTHREAD_MUTEX_ROBUST, PTHREAD_PRIO_NONE));
+    add(&sum, holds_it_twice(PTHREAD_MUTEX_STALLED, PTHREAD_PRIO_INHERIT));
+    print_bounds("holds_it_twice", sum);
+}
+
+/* ---- nobody waits ---- */
+
+/* Where PP is not allowed (it changes the priority) it is left out. */
+static void locks_alone(int type, int robustness, int protocol)
+{
+    static pthread_mutex_t mutexes[64];
+    static int n;
+    pthread_mutexattr_t attr;
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_settype(&attr, type);
+    pthread_mutexattr_setrobust(&attr, robustness);
+    pthread_mutexattr_setprotocol(&attr, protocol);
+    if (pthread_mutex_init(&mutexes[n], &attr) != 0)
+        return;
+    pthread_mutex_t *const alone = &mutexes[n++];
+    for (int i = 0; i < 3 && pthread_mutex_lock(alone) == 0; i++) {
+        if (type == PTHREAD_MUTEX_RECURSIVE)
+            check(!pthread_mutex_lock(alone) && !pthread_mutex_unlock(alone), "lock again");
+        if (type == PTHREAD_MUTEX_ERRORCHECK)
+            check(pthread_mutex_lock(alone) == EDEADLK, "lock again");
+        check(!pthread_mutex_unlock(alone), "unlock");
+    }
+}
+static void all_alone(void)
+{
+    for (int type = PTHREAD_MUTEX_NORMAL; type <= PTHREAD_MUTEX_ADAPTIVE_NP; type++)
+        for (int robustness = 0; robustness <= PTHREAD_MUTEX_ROBUST; robustness++)
+            for (int protocol = 0; protocol <= PTHREAD_PRIO_PROTECT; protocol++)
+                locks_alone(type, robustness, protocol);
+    puts("ok");
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
@@ -420,6 +498,9 @@ int main(int argc, char **argv)
         print_bounds("reads_while_one_gives_up", reads_while_one_gives_up());
         print_bounds("holds_while_one_gives_up", holds_while_one_gives_up());
         print_bounds("gives_it_up_for_good", gives_it_up_for_good());
-    }
+    } else if (!strcmp(what, "again"))
+        again();
+    else if (!strcmp(what, "alone"))
+        all_alone();
     return 0;
 }
