@@ -146,7 +146,7 @@ class Conservation(Contention):
 
 
 class Uncontended(Contention):
-    def test_mutexes_of_every_kind_are_no_waits_also_when_their_owner_locks_them_again(self):
+    def test_calls_are_no_waits_nor_is_locking_what_is_owned_already(self):
         run = self.assert_ok(preload("contended", "alone", **EXACT))
         self.assertEqual(run.text(), "ok\n")
         self.assertEqual({file.profile for file in run.files()} & {"mutex", "block"}, set())

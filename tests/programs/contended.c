@@ -6,10 +6,11 @@
  * mixed N              N waits of many lengths, by a list that is always the same: sums for the sampler's error
  * given-up             writers and lockers that gave up before the release: `function least_ns most_ns` per line
  * again                a holder that locks its recursive mutex once more while another waits: `function least_ns most_ns`
- * alone                one thread that locks every kind of mutex again and again: `ok`
+ * alone                one thread that locks every kind of mutex again and again, and other calls that need not wait: `ok`
  *
  * How long a wait was is known between two bounds: any thread may stand still at any moment. */
 #include <sched.h>
+#include <semaphore.h>
 
 #include "waiting.h"
 
@@ -474,12 +475,30 @@ static void locks_alone(int type, int robustness, int protocol)
         check(!pthread_mutex_unlock(alone), "unlock");
     }
 }
+/* A value that is not the expected one, a semaphore that is not 0, a second reader. */
+static void does_not_wait(void)
+{
+    static int word = 1;
+    static pthread_rwlock_t read = PTHREAD_RWLOCK_INITIALIZER;
+    sem_t semaphore;
+    sem_init(&semaphore, 0, 3);
+    for (int i = 0; i < 3; i++) {
+        check(syscall(SYS_futex, &word, 0 /* FUTEX_WAIT */, 2, NULL) < 0 && errno == EAGAIN,
+              "futex");
+        check(!sem_wait(&semaphore), "sem_wait");
+        check(!pthread_rwlock_rdlock(&read), "rdlock");
+    }
+    for (int i = 0; i < 3; i++)
+        check(!pthread_rwlock_unlock(&read), "unlock");
+    check(!pthread_rwlock_wrlock(&read) && !pthread_rwlock_unlock(&read), "wrlock");
+}
 static void all_alone(void)
 {
     for (int type = PTHREAD_MUTEX_NORMAL; type <= PTHREAD_MUTEX_ADAPTIVE_NP; type++)
         for (int robustness = 0; robustness <= PTHREAD_MUTEX_ROBUST; robustness++)
             for (int protocol = 0; protocol <= PTHREAD_PRIO_PROTECT; protocol++)
                 locks_alone(type, robustness, protocol);
+    does_not_wait();
     puts("ok");
 }
 
