@@ -665,16 +665,18 @@ static bool is_left_behind(int tid, uintptr_t sp)
            sp;
 }
 
+/* `*has_inner`: a wait that was begun later is, so nothing has left this one (drop_stale). */
 static void add_wait(const struct profile_current *current, const struct thread *thread,
-                     const struct wait *wait)
+                     const struct wait *wait, bool *has_inner)
 {
     struct unwind_frame from;
     uint32_t kind, seq;
     int64_t start_ns;
 
     if (!read_wait(wait, &from, &kind, &start_ns, &seq) ||
-        is_left_behind(load_relaxed(&thread->tid), from.sp))
+        (!*has_inner && is_left_behind(load_relaxed(&thread->tid), from.sp)))
         return;
+    *has_inner = true;
     struct stack *stack = sample_stack_of(&from, &wait->seq, seq);
     if (!stack)
         return;
@@ -701,7 +703,8 @@ void block_current(const struct profile_current *current)
     for (struct thread *t = thread_first(); t; t = t->next) {
         if (load_relaxed(&t->pid) != pid || sys_tgkill(pid, load_relaxed(&t->tid), 0) == -ESRCH)
             continue;
-        for (size_t i = 0; i < WAITS_NESTED; i++)
-            add_wait(current, t, &t->waits.waits[i]);
+        bool has_inner = false;
+        for (size_t i = WAITS_NESTED; i-- > 0;)
+            add_wait(current, t, &t->waits.waits[i], &has_inner);
     }
 }

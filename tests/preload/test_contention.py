@@ -275,14 +275,19 @@ class InProgress(Contention):
             self.assertEqual(functions.count("goes_down"), kib + 1)
             self.assertIn("deep_main", functions, kib)
 
-    def test_in_a_handler_during_a_wait_are_both_seen(self):
-        profile = self.snapshot("handler")
+    def assert_both_seen(self, profile):
         found = waits(profile, state="waiting")
         self.assertEqual({(label(sample, "thread"), label(sample, "wait")) for sample in found},
                          {("interrupted", "mutex"), ("interrupted", "sem")})
-        inner = [sample.functions() for sample in found if label(sample, "wait") == "sem"][0]
+        return [sample.functions() for sample in found if label(sample, "wait") == "sem"][0]
+
+    def test_in_a_handler_during_a_wait_are_both_seen(self):
+        inner = self.assert_both_seen(self.snapshot("handler"))
         self.assertEqual(inner[:2], ["waits_for_semaphore", "waits_in_handler"])
         self.assertIn("locks_held", inner)
+
+    def test_in_a_handler_whose_stack_lies_above_the_wait_are_both_seen(self):
+        self.assert_both_seen(self.snapshot("handler-above"))
 
     def test_that_a_siglongjmp_left_are_not_shown_with_the_next(self):
         found = waits(self.snapshot("longjmp"), state="waiting")
@@ -290,6 +295,9 @@ class InProgress(Contention):
 
     def test_that_a_siglongjmp_left_are_not_shown_while_it_runs(self):
         self.assertIsNone(self.snapshot("longjmp-runs"))  # nothing else has waited: no file
+
+    def test_that_a_siglongjmp_left_are_not_shown_while_it_sleeps(self):
+        self.assertIsNone(self.snapshot("longjmp-sleeps"))
 
 
 class OldCondition(Contention):

@@ -4,8 +4,10 @@
  * cond          one on a condition, one on a semaphore
  * deep KIB      one under frames of so many KiB
  * handler       one in a signal handler during a wait for a mutex
+ * handler-above the same, the handler on an alternate stack that lies above the wait's frames
  * longjmp       one that left a wait by siglongjmp and waits for something else
- * longjmp-runs  one that left a wait by siglongjmp and waits no more */
+ * longjmp-runs  one that left a wait by siglongjmp and waits no more
+ * longjmp-sleeps and sleeps in another system call, its frame a little below that of the wait */
 #include <sched.h>
 #include <semaphore.h>
 #include <setjmp.h>
@@ -115,6 +117,15 @@ static void *locks_main(void *unused)
     return unused;
 }
 
+static void *locks_below_main(void *unused)
+{
+    static __thread stack_t above;
+    char room[1 << 15];
+    above = (stack_t){.ss_sp = room, .ss_size = sizeof room};
+    check(!sigaltstack(&above, NULL), "sigaltstack");
+    return locks_main(unused);
+}
+
 static void waits_in_handler(int signo)
 {
     (void)signo;
@@ -134,13 +145,23 @@ NAMED void runs_for_ever(void)
     while (!is_over)
         sched_yield();
 }
-static void *jumper_main(void *runs)
+NAMED void sleeps_for_ever(void)
+{
+    volatile char room[700];
+    room[0] = 0;
+    is_out = true;
+    for (;;)
+        pause();
+}
+static void *jumper_main(void *how)
 {
     name_thread(0, "jumped");
     if (sigsetjmp(back, 1) == 0)
         locks_held();
-    if (runs)
+    if (!strcmp(how, "longjmp-runs"))
         runs_for_ever();
+    if (!strcmp(how, "longjmp-sleeps"))
+        sleeps_for_ever();
     is_out = true;
     waits_for_other();
     return NULL;
@@ -155,7 +176,7 @@ static pthread_t start(void *(*work)(void *), void *arg)
 
 static void interrupt(pthread_t thread, void (*handler)(int))
 {
-    struct sigaction action = {.sa_handler = handler};
+    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_ONSTACK};
     sigaction(SIGUSR1, &action, NULL);
     await_waiting(&tids[0]);
     pthread_kill(thread, SIGUSR1);
@@ -181,14 +202,14 @@ int main(int argc, char **argv)
     } else if (!strcmp(what, "deep") && argc > 2) {
         kib_left = (size_t)atoi(argv[2]);
         start(deep_main, NULL);
-    } else if (!strcmp(what, "handler")) {
+    } else if (!strncmp(what, "handler", 7)) {
+        const bool is_above = !strcmp(what, "handler-above");
         pthread_mutex_lock(&second);
-        interrupt(start(locks_main, NULL), waits_in_handler);
+        interrupt(start(is_above ? locks_below_main : locks_main, NULL), waits_in_handler);
     } else if (!strncmp(what, "longjmp", 7)) {
-        const bool runs = !strcmp(what, "longjmp-runs");
         pthread_mutex_lock(&second);
-        interrupt(start(jumper_main, runs ? "" : NULL), jumps_out);
-        n = !runs;
+        interrupt(start(jumper_main, argv[1]), jumps_out);
+        n = !strcmp(what, "longjmp");
     }
     for (int i = 0; i < n; i++)
         await_waiting(&tids[i]);
