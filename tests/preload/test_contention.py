@@ -137,6 +137,13 @@ class Conservation(Contention):
             self.assertNotIn("locks_it_again", profile.function_names())
         self.assertEqual(block.count("waits_for_nested"), 3)
 
+    def test_of_two_readers_the_one_that_lets_the_writer_in_is_charged(self):
+        run, mutex, block = self.both("readers")
+        self.assert_conserved(mutex, block)
+        self.assert_charged(run, mutex)
+        self.assertNotIn("reads_for_less", mutex.function_names())
+        self.assertEqual(mutex.count("reads_for_longer"), 1)
+
     def test_of_a_wait_during_which_a_handler_waits_at_each_instruction(self):
         if harness.MACHINE != "x86_64":
             self.skipTest("only x86-64 has a trap flag that a program can set")

@@ -7,6 +7,7 @@
  * given-up             writers and lockers that gave up before the release: `function least_ns most_ns` per line
  * again                a holder that locks its recursive mutex once more while another waits: `function least_ns most_ns`
  * alone                one thread that locks every kind of mutex again and again, and other calls that need not wait: `ok`
+ * readers              two who read while one waits to write, one of them longer: `function least_ns most_ns`
  *
  * How long a wait was is known between two bounds: any thread may stand still at any moment. */
 #include <sched.h>
@@ -452,6 +453,50 @@ static void again(void)
     print_bounds("holds_it_twice", sum);
 }
 
+/* ---- two readers, of whom the last one lets the writer in ---- */
+
+static pthread_barrier_t both_read;
+
+static void *waits_to_write(void *unused)
+{
+    IN_VAIN(pthread_rwlock_wrlock(&rwlock), 0);
+    pthread_rwlock_unlock(&rwlock);
+    return unused;
+}
+NAMED void reads_for_less(void)
+{
+    pthread_rwlock_rdlock(&rwlock);
+    pthread_barrier_wait(&both_read);
+    pthread_barrier_wait(&both_read);
+    pthread_rwlock_unlock(&rwlock);
+    pthread_barrier_wait(&both_read);
+}
+static void *reader_main(void *unused)
+{
+    reads_for_less();
+    return unused;
+}
+NAMED struct bounds reads_for_longer(void)
+{
+    pthread_t reader;
+    pthread_barrier_init(&both_read, NULL, 2);
+    pthread_rwlock_rdlock(&rwlock);
+    check(!pthread_create(&reader, NULL, reader_main, NULL), "pthread_create");
+    pthread_barrier_wait(&both_read);
+    const pthread_t writer = start_hoping(waits_to_write);
+    await_waiting(&hopeful_tid);
+    const int64_t seen = now_ns();
+    sleep_until(seen + 10000000);
+    pthread_barrier_wait(&both_read); /* the other one unlocks */
+    pthread_barrier_wait(&both_read);
+    const int64_t before = now_ns();
+    pthread_rwlock_unlock(&rwlock);
+    pthread_join(writer, NULL);
+    pthread_join(reader, NULL);
+    return (struct bounds){before - seen,
+                           atomic_load(&hoped_until) - atomic_load(&hopes_since)};
+}
+
 /* ---- nobody waits ---- */
 
 /* Where PP is not allowed (it changes the priority) it is left out. */
@@ -519,6 +564,8 @@ int main(int argc, char **argv)
         print_bounds("gives_it_up_for_good", gives_it_up_for_good());
     } else if (!strcmp(what, "again"))
         again();
+    else if (!strcmp(what, "readers"))
+        print_bounds("reads_for_longer", reads_for_longer());
     else if (!strcmp(what, "alone"))
         all_alone();
     return 0;

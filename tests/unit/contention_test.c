@@ -175,6 +175,26 @@ static void wait_once(enum wait_kind kind, const void *lock, enum contention_res
     contention_end(&wait, result);
 }
 
+TEST_ALONE(a_lock_wait_without_its_stack_is_carried_to_the_next)
+{
+    enum { RATE = 1000, D = 1000000 };
+    static const char lock[64];
+    struct contention wait;
+
+    set_up(RATE, 0, 0);
+    struct wait_budget *of_block = &thread_own_record()->waits.block;
+    for (int i = 0; i < 2; i++) {
+        of_block->next_ns = i == 0 ? INT64_MAX : 0; /* time stands still, and goes by */
+        contention_begin(&wait, WAIT_MUTEX, lock);
+        wait.start_ns -= D;
+        contention_end(&wait, CONTENTION_GOT_IT);
+        CHECK_INT(recorded(SOURCE_BLOCK).count, i == 0 ? 0 : 2, "count");
+        CHECK_AT_LEAST(recorded(SOURCE_BLOCK).ns + (int64_t)load_relaxed(&of_block->carried_ns),
+                       (i + 1) * D, "ns");
+    }
+    CHECK_INT(load_relaxed(&of_block->carried_ns), 0, "carried");
+}
+
 TEST_ALONE(a_wait_that_failed_is_no_event)
 {
     set_up(1, 1, 0);
