@@ -65,7 +65,8 @@ struct job {
     uint32_t pseudo[N_PSEUDO]; /* their numbers; 0: not used */
     struct mappings mappings;
     const char **comments;
-    size_t n_current_max; /* room for what is no record */
+    uint32_t n_whole;     /* records from this id on are shown as one [overflow] */
+    uint64_t n_not_whole; /* how many that are */
     bool failed;          /* out of memory in a callback */
 };
 
@@ -187,13 +188,20 @@ static void read_values(const struct job *job, struct record *record, const uint
         apply_age(job, record->id, sums, values);
 }
 
+/* The memory cap leaves no room for its stack: the totals stay right. */
+static void add_to_rest(struct job *job, const int64_t *values, int64_t *rest)
+{
+    for (size_t i = 0; i < job->profile->n_types; i++)
+        rest[i] += values[i];
+    job->n_not_whole++;
+}
+
 static int copy_records(struct job *job)
 {
     const size_t n = records_count(), n_types = job->profile->n_types;
     uint64_t *sums = NULL;
-    int64_t values[PPROF_TYPES_MAX];
+    int64_t values[PPROF_TYPES_MAX], rest[PPROF_TYPES_MAX] = {0};
 
-    job->n_copies_max = n + job->n_current_max;
     job->copies = workspace_take_array(job->work, job->n_copies_max, sizeof *job->copies);
     if (!job->copies)
         return -ENOMEM;
@@ -211,10 +219,17 @@ static int copy_records(struct job *job)
         read_values(job, record, sums, values);
         if (!any(values, n_types))
             continue;
+        if (id >= job->n_whole) {
+            add_to_rest(job, values, rest);
+            continue;
+        }
         const struct copy copy = {.stack = record->stack, .tag = record->tag, .values = values};
         if (add_copy(job, copy) < 0)
             return -ENOMEM;
     }
+    if (job->n_not_whole &&
+        add_copy(job, (struct copy){.stack = &stack_overflow, .values = rest}) < 0)
+        return -ENOMEM;
     return copy_current(job);
 }
 
@@ -383,6 +398,11 @@ static int merge_alike(struct job *job, struct pprof_sample *samples)
 
 /* ---- all samples ---- */
 
+static bool needs_merge(const struct job *job)
+{
+    return job->pseudo[PSEUDO_UNKNOWN] || job->n_not_whole || job->profile->current;
+}
+
 static int add_samples(struct job *job)
 {
     struct pprof_sample *samples =
@@ -403,7 +423,7 @@ static int add_samples(struct job *job)
     }
     job->input->samples = samples;
     job->input->n_samples = job->n_copies;
-    return job->pseudo[PSEUDO_UNKNOWN] || job->profile->current ? merge_alike(job, samples) : 0;
+    return needs_merge(job) ? merge_alike(job, samples) : 0;
 }
 
 /* ---- names ---- */
@@ -653,6 +673,9 @@ static void add_drop_comments(struct job *job)
     }
     if (!sum)
         add_comment(job, "dropped: 0");
+    if (job->n_not_whole)
+        add_commentf(job, "not shown: %lu memory cap: stack under [overflow] in this file",
+                     job->n_not_whole);
     if (modules_n_refused())
         add_commentf(job, "libraries beyond the first %d: %lu; their functions have no names",
                      MODULES_MAX, modules_n_refused());
@@ -691,36 +714,87 @@ static int add_comments(struct job *job)
     return job->failed ? -ENOMEM : 0;
 }
 
-/* ---- all ---- */
+/* ---- how large it gets, high rather than low ---- */
 
-/* An estimate for everything above, high rather than low. */
-static size_t work_bytes(const struct profile *profile, size_t n_records, size_t n_current_max)
+enum {
+    FRAMES_USUAL = 32,
+    N_MEANWHILE = 64, /* records that come while we count */
+    LATER_BYTES = 384 << 10,
+    LATER_LOCATION_BYTES = 96,
+};
+
+static size_t bytes_per_record(const struct profile *profile, size_t n_frames, size_t n_labels)
+{
+    const size_t n_rounded = n_frames + 8; /* to 16 bytes; and a pseudo frame */
+
+    return sizeof(struct copy) + (profile->n_types + 2) * sizeof(int64_t) +
+           sizeof(struct pprof_sample) + n_rounded * sizeof(uint32_t) +
+           n_labels * sizeof(struct pprof_label) + 16 + 4 * sizeof(uint32_t);
+}
+
+/* All but the records that are there now. */
+static size_t fixed_bytes(const struct profile *profile, const struct snapshot_options *options,
+                          size_t n_current_max)
 {
     enum { CURRENT_LABEL_BYTES = 640 }; /* twice five labels, and their texts */
-    const size_t n_locations = locations_count();
-    size_t n_frames = 0, n = 0;
-
-    for (uint32_t id = 0; id < n_records; id++) {
-        const struct record *record = record_get(id);
-        if (!record || record->source != profile->source)
-            continue;
-        n_frames += record->stack->n_frames + 8u;
-        n++;
-    }
-    n_frames += n_current_max * 32;
-    n += n_current_max;
-    const size_t per_record = sizeof(struct copy) + 16 + 16 * 8 + sizeof(struct pprof_sample) +
-                              RECORD_LABELS_MAX * sizeof(struct pprof_label) + 16;
     const size_t per_location = 2 * sizeof(uint32_t) + sizeof(struct pprof_location) +
                                 sizeof(struct pprof_function) + sizeof(struct pprof_line) +
                                 4 * 2 * sizeof(uint32_t) + 16;
     const size_t per_module = MODULE_RANGES_MAX * sizeof(uint32_t) +
                               sizeof(struct pprof_mapping) + SYMBOLS_BUILD_ID_TEXT + 16;
-    return modules_count() * per_module + n * (per_record + 4 * sizeof(uint32_t)) +
-           n_records * (sizeof(struct copy) + 2 * sizeof(uint64_t)) +
-           n_frames * sizeof(uint32_t) + (n_locations + 64) * per_location +
-           n_current_max * CURRENT_LABEL_BYTES + ((size_t)128 << 10);
+    const size_t per_current =
+        bytes_per_record(profile, FRAMES_USUAL, RECORD_LABELS_MAX) + CURRENT_LABEL_BYTES;
+    const size_t n_sums =
+        options->min_age_s || profile->objects ? records_count() + N_MEANWHILE : 0;
+
+    return modules_count() * per_module + (locations_count() + 64) * per_location +
+           n_current_max * per_current +
+           N_MEANWHILE * bytes_per_record(profile, FRAMES_USUAL, 1) +
+           n_sums * 2 * sizeof(uint64_t) + ((size_t)128 << 10);
 }
+
+struct plan {
+    size_t n_bytes;
+    size_t n_copies_max;
+    uint32_t n_whole; /* records from this id on are shown as one [overflow] */
+};
+
+/* For everything, or for as many records as find place in `room`: those that came first. */
+static struct plan make_plan(const struct profile *profile,
+                             const struct snapshot_options *options, size_t n_current_max,
+                             size_t room)
+{
+    const size_t n_records = records_count(), n_labels = profile->tag != TAG_NONE;
+    struct plan plan = {
+        .n_bytes = fixed_bytes(profile, options, n_current_max),
+        .n_copies_max = n_current_max + N_MEANWHILE,
+        .n_whole = UINT32_MAX,
+    };
+
+    for (uint32_t id = 0; id < n_records; id++) {
+        const struct record *record = record_get(id);
+        if (!record || record->source != profile->source)
+            continue;
+        plan.n_bytes += bytes_per_record(profile, record->stack->n_frames, n_labels);
+        plan.n_copies_max++;
+        if (plan.n_bytes > room) {
+            plan.n_whole = id;
+            break;
+        }
+    }
+    return plan;
+}
+
+/* What the cap leaves, without what names and the encoder want afterwards. */
+static size_t room_for_snapshot(void)
+{
+    const size_t used = arena_used_bytes(), cap = arena_cap_bytes();
+    const size_t later = LATER_BYTES + locations_count() * LATER_LOCATION_BYTES;
+
+    return used + later < cap ? cap - used - later : 0;
+}
+
+/* ---- all ---- */
 
 static int fill(struct job *job)
 {
@@ -745,11 +819,12 @@ static int fill(struct job *job)
     return add_comments(job);
 }
 
-static int take_within(struct snapshot *snapshot, size_t size, const struct profile *profile,
-                       const struct snapshot_options *options, size_t n_current_max)
+static int take_within(struct snapshot *snapshot, const struct plan *plan,
+                       const struct profile *profile, const struct snapshot_options *options)
 {
     struct job job = {
-        .n_current_max = n_current_max,
+        .n_copies_max = plan->n_copies_max,
+        .n_whole = plan->n_whole,
         .profile = profile,
         .options = options,
         .work = &snapshot->work,
@@ -757,7 +832,7 @@ static int take_within(struct snapshot *snapshot, size_t size, const struct prof
     };
 
     memset(snapshot, 0, sizeof *snapshot);
-    int err = workspace_map(&snapshot->work, size);
+    int err = workspace_map(&snapshot->work, plan->n_bytes);
     if (err < 0)
         return err;
     err = fill(&job);
@@ -770,12 +845,15 @@ int snapshot_take(struct snapshot *ret_snapshot, const struct profile *profile,
                   const struct snapshot_options *options)
 {
     enum { TRIES = 3 }; /* many mappings, or much was recorded while we counted */
-    size_t n_current = profile->current ? profile->current_max() : 0;
-    size_t size = work_bytes(profile, records_count() + 256, n_current);
-    int err = take_within(ret_snapshot, size, profile, options, n_current);
+    size_t n_current_max = profile->current ? profile->current_max() : 0;
+    int err = -ENOMEM;
 
-    for (int i = 1; i < TRIES && err == -ENOMEM; i++)
-        err = take_within(ret_snapshot, size *= 2, profile, options, n_current *= 2);
+    for (int i = 0; i < TRIES && err == -ENOMEM; i++, n_current_max *= 2) {
+        struct plan plan = make_plan(profile, options, n_current_max, room_for_snapshot() >> i);
+        plan.n_bytes <<= i;
+        plan.n_copies_max <<= i;
+        err = take_within(ret_snapshot, &plan, profile, options);
+    }
     return err;
 }
 

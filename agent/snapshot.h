@@ -31,7 +31,8 @@ struct snapshot {
     struct workspace work; /* everything above */
 };
 
-/* 0; -ENOMEM: the memory cap leaves no room. */
+/* 0, where the memory cap leaves little room with the later records' values under [overflow];
+ * -ENOMEM: it leaves none. */
 int snapshot_take(struct snapshot *ret_snapshot, const struct profile *profile,
                   const struct snapshot_options *options);
 void snapshot_drop(struct snapshot *snapshot);

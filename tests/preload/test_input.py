@@ -402,6 +402,19 @@ class Surroundings(harness.PreloadTest):
         self.assertLess(heap.count("bottom", "inuse_objects"), 320000)
         self.assertIsNotNone(heap.comment(r"dropped.*[1-9]"), heap.comments)
 
+    def test_a_full_agent_still_writes_what_there_is_room_for(self):
+        """A snapshot of all stacks took more than the reserve, and there was no file."""
+        run = preload("distinct_stacks", "15", CPROF_HEAP_RATE=1, CPROF_MEMORY="4m")
+        self.assert_status(run, 7)
+        for name in ("heap", "allocs", "heap_peak"):
+            with self.subTest(profile=name):
+                profile = run.profile(name)
+                objects = "inuse_objects" if name == "heap_peak" else "alloc_objects"
+                overflow = profile.by_any(objects)["[overflow]"]
+                self.assertIsNotNone(profile.comment(r"not shown: [1-9]"), profile.comments)
+                self.assertGreater(profile.total(objects) - overflow, 1000, "some have their stacks")
+        self.assertGreaterEqual(run.profile("heap").total("alloc_objects"), 2**15, "none is lost from the totals")
+
     def test_without_a_cap_in_the_way_nothing_overflows(self):
         heap = self.assert_status(preload("distinct_stacks", "12", CPROF_HEAP_RATE=1), 7).profile("heap")
         self.assertEqual(heap.count("bottom"), 2**12)
