@@ -671,11 +671,13 @@ static void add_drop_comments(struct job *job)
             add_commentf(job, "dropped: %lu %s", n, thread_drop_text((enum thread_drop)why));
         sum += n;
     }
-    if (!sum)
-        add_comment(job, "dropped: 0");
     if (job->n_not_whole)
-        add_commentf(job, "not shown: %lu memory cap: stack under [overflow] in this file",
+        add_commentf(job,
+                     "dropped: %lu stacks, memory cap: no room in this file, counted under "
+                     "[overflow]",
                      job->n_not_whole);
+    else if (!sum)
+        add_comment(job, "dropped: 0");
     if (modules_n_refused())
         add_commentf(job, "libraries beyond the first %d: %lu; their functions have no names",
                      MODULES_MAX, modules_n_refused());
