@@ -304,22 +304,35 @@ static void give_up(const struct loss *loss, bool all_threads)
     }
 }
 
-void sandbox_enter(const struct sock_fprog *filter, bool all_threads)
+static void enter(struct loss loss, bool all_threads)
 {
-    const int saved_errno = errno;
-    struct loss loss = {0};
-
-    if (process_is_borrowed() || !agent_takes_profiles())
-        return;
-    if (!filter)
-        loss = (struct loss){.parts = AGENT, .name = {"openat"}};
-    else if (sys_is_readable(filter, sizeof *filter) &&
-             sys_is_readable(filter->filter, filter->len * sizeof *filter->filter))
-        loss = look_at(filter);
     if (loss.parts & RULES && !agent_is_active() && !(loss.parts & AGENT)) {
         loss.parts |= AGENT; /* it could not be started later */
         loss.name[0] = "mprotect";
     }
     give_up(&loss, all_threads);
+}
+
+static bool is_of_our_process(void)
+{
+    return !process_is_borrowed() && agent_takes_profiles();
+}
+
+void sandbox_enter(const struct sock_fprog *filter, bool all_threads)
+{
+    const int saved_errno = errno;
+
+    if (is_of_our_process() && sys_is_readable(filter, sizeof *filter) &&
+        sys_is_readable(filter->filter, filter->len * sizeof *filter->filter))
+        enter(look_at(filter), all_threads);
+    errno = saved_errno;
+}
+
+void sandbox_enter_strict(void)
+{
+    const int saved_errno = errno;
+
+    if (is_of_our_process())
+        enter((struct loss){.parts = AGENT, .name = {"openat"}}, false);
     errno = saved_errno;
 }

@@ -19,8 +19,11 @@
 
 struct sock_fprog;
 
-/* prctl(PR_SET_SECCOMP, mode, filter) and seccomp(2) are about to be called; filter NULL: only read, write and
- * exit remain.  all_threads: it is for them, too (SECCOMP_FILTER_FLAG_TSYNC). */
+/* prctl(PR_SET_SECCOMP, mode, filter) and seccomp(2) are about to be called.  One at an address that the kernel
+ * cannot read does nothing: with NULL, libseccomp and qemu ask what the kernel knows.
+ * all_threads: it is for them, too (SECCOMP_FILTER_FLAG_TSYNC). */
 void sandbox_enter(const struct sock_fprog *filter, bool all_threads);
+/* The same for the mode in which only read, write and exit remain. */
+void sandbox_enter_strict(void);
 
 #endif

@@ -14,8 +14,10 @@ EXPORT int prctl_wrapper(int option, unsigned long a, unsigned long b, unsigned 
 int prctl_wrapper(int option, unsigned long a, unsigned long b, unsigned long c,
                   unsigned long d)
 {
-    if (unlikely(option == PR_SET_SECCOMP))
-        sandbox_enter(a == SECCOMP_MODE_FILTER ? (const struct sock_fprog *)b : NULL, false);
+    if (unlikely(option == PR_SET_SECCOMP && a == SECCOMP_MODE_FILTER))
+        sandbox_enter((const struct sock_fprog *)b, false);
+    else if (unlikely(option == PR_SET_SECCOMP && a == SECCOMP_MODE_STRICT))
+        sandbox_enter_strict();
     return real.prctl(option, a, b, c, d);
 }
 
@@ -25,8 +27,9 @@ HIDDEN long seccomp_called(long number, unsigned operation, unsigned flags,
 long seccomp_called(long number, unsigned operation, unsigned flags,
                     const struct sock_fprog *filter)
 {
-    if (operation == SECCOMP_SET_MODE_FILTER || operation == SECCOMP_SET_MODE_STRICT)
-        sandbox_enter(operation == SECCOMP_SET_MODE_FILTER ? filter : NULL,
-                      flags & SECCOMP_FILTER_FLAG_TSYNC);
+    if (operation == SECCOMP_SET_MODE_FILTER)
+        sandbox_enter(filter, flags & SECCOMP_FILTER_FLAG_TSYNC);
+    else if (operation == SECCOMP_SET_MODE_STRICT && !flags && !filter) /* else it is refused */
+        sandbox_enter_strict();
     return real.syscall(number, operation, flags, filter);
 }

@@ -1,4 +1,4 @@
-/* Allocates, then lets the kernel kill it for whatever it does not need: seccomp_kills strict|prctl|syscall|refuse|broken. */
+/* Allocates, then lets the kernel kill it for whatever it does not need: seccomp_kills strict|prctl|syscall|refuse|broken|asks. */
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
@@ -18,6 +18,18 @@ NAMED void kept_before(void)
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##name, 0, 1), \
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 
+/* What the kernel knows is asked as libseccomp and qemu do: by calls that it refuses. */
+static void ask(void)
+{
+    check(syscall(SYS_seccomp, SECCOMP_SET_MODE_STRICT, 1, NULL) < 0 && errno == EINVAL,
+          "is there seccomp(2)?");
+    check(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, NULL) < 0 &&
+              errno == EFAULT,
+          "can all threads be put under it?");
+    check(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL) < 0 && errno == EFAULT,
+          "are there filters?");
+}
+
 static void shut(const char *how)
 {
     const bool only_refuses = !strcmp(how, "refuse");
@@ -33,7 +45,9 @@ static void shut(const char *how)
     };
     struct sock_fprog filter = {sizeof code / sizeof *code, code};
     check(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no new privileges");
-    if (!strcmp(how, "strict"))
+    if (!strcmp(how, "asks"))
+        ask();
+    else if (!strcmp(how, "strict"))
         check(!prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT), "strict");
     else if (!strcmp(how, "syscall"))
         check(!syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter), "seccomp");
