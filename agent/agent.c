@@ -218,6 +218,26 @@ static void check_sanitizer(void)
                  sanitizer);
 }
 
+/* ---- a second copy ---- */
+
+/* Of several copies of this library that are preloaded from different places all mean the first one's.  Data, because for
+ * a function an executable without PIC may have an address of its own. */
+EXPORT extern const char __cprof_first;
+const char __cprof_first = 0;
+extern const char own_copy __attribute__((alias("__cprof_first"), visibility("hidden")));
+
+/* The first copy sees every call before we do: we would count all of it again, as its caller's. */
+static void check_copies(void)
+{
+    const volatile uintptr_t first = (uintptr_t)&__cprof_first;
+
+    if (first == (uintptr_t)&own_copy)
+        return;
+    config.is_off = true;
+    config.http = "off";
+    log_info("start: libcprof.so: another one is preloaded before it; this one is off");
+}
+
 /* ---- start ---- */
 
 static void start_profiles(void)
@@ -259,6 +279,7 @@ static void start(const char *const *environment)
         config.is_off = true;
         config.http = "off"; /* the address is for the programs that are meant */
     }
+    check_copies();
     check_sanitizer();
     set_memory_cap(config.memory_bytes);
     dump_init(&config, environment);

@@ -1,8 +1,9 @@
 """Living in somebody else's process: threads, forks, exits, handlers, odd stacks."""
 
 import os
-import stat
 import re
+import shutil
+import stat
 import unittest
 
 import harness
@@ -197,6 +198,29 @@ class Threads(harness.PreloadTest):
         if not all(os.stat(path).st_mode & stat.S_IXOTH for path in harness.LIBRARY.resolve().parents):
             self.skipTest("the library lies in a directory that user 65534 may not enter")
         harness.compare_bare(self, ["setpriv", "--reuid=65534", "--clear-groups", "true"], modes=("default",))
+
+
+class Copies(harness.PreloadTest):
+    """Preloaded from different places: by a setting of the whole machine and once more by the command."""
+
+    def preload(self, *args, **how):
+        second = harness.temporary_directory() / "libcprof.so"
+        shutil.copy(harness.LIBRARY, second)
+        return preload(*args, env={"LD_PRELOAD": f"{harness.LIBRARY}:{second}"}, **how)
+
+    def test_count_once_and_leave_one_snapshot(self):
+        run = self.assert_ok(self.preload("known", CPROF_HEAP_RATE=1))
+        self.assertEqual(run.profile("heap").all_values("allocates_four"), (4, 4096, 3, 3072))
+        self.assertEqual({file.number for file in run.files()}, {1})
+
+    def test_serve_one_address(self):
+        socket = harness.temporary_directory() / "%p.sock"
+        self.assert_ok(self.preload(["/bin/true"], out=False, CPROF_HTTP=f"unix:{socket}"))
+
+    def test_but_the_first_are_off_which_is_said_at_info(self):
+        run = self.preload("known", CPROF_LOG_LEVEL="info")
+        self.assertEqual([line for line in run.messages() if "off" in line],
+                         ["cprof: start: libcprof.so: another one is preloaded before it; this one is off"])
 
 
 class Cost(harness.PreloadTest):
