@@ -413,6 +413,11 @@ int agent_thread_tid(void)
     return agent_thread_is_running() ? load_relaxed(&tid) : 0;
 }
 
+bool agent_thread_is_apart_here(void)
+{
+    return agent_thread_tid() == sys_gettid() && is_apart;
+}
+
 void agent_thread_add(struct agent_work *work)
 {
     work->next = load_relaxed(&works);

@@ -65,6 +65,8 @@ bool agent_thread_start(void);
 bool agent_thread_is_running(void);
 /* Its tid, or 0: for whoever goes through the process's threads. */
 int agent_thread_tid(void);
+/* True on it, when it has a table of descriptors of its own. */
+bool agent_thread_is_apart_here(void);
 
 /* CPU time of it and of those before it in this process.  On the agent thread. */
 uint64_t agent_thread_cpu_ns(void);

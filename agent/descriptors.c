@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "agent/agent_thread.h"
+#include "agent/apart.h"
 #include "base/atomic.h"
 #include "base/compiler.h"
 #include "base/sys.h"
@@ -25,6 +27,18 @@ static bool is_same_file(const struct stat *a, const struct stat *b)
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
+/* Of a copy, where there is no /proc. */
+static int stat_copy(int fd, struct stat *ret_st)
+{
+    const int copy = sys_copy_of_process_fd(fd);
+
+    if (copy < 0)
+        return copy;
+    const int err = sys_fstat(copy, ret_st);
+    sys_close(copy);
+    return err;
+}
+
 /* Through /proc: it shows the program's, whichever thread looks. */
 static int stat_listed(const struct descriptors *descriptors, int fd, int flags,
                        struct stat *ret_st)
@@ -32,6 +46,8 @@ static int stat_listed(const struct descriptors *descriptors, int fd, int flags,
     char name[16];
     struct text text;
 
+    if (descriptors->directory < 0)
+        return stat_copy(fd, ret_st);
     text_init(&text, name, sizeof name);
     text_addf(&text, "%d", fd);
     return sys_fstatat(descriptors->directory, name, ret_st, flags);
@@ -42,6 +58,8 @@ static bool is_shared(const struct descriptors *descriptors)
 {
     struct stat own, listed;
 
+    if (descriptors->directory < 0)
+        return !agent_thread_is_apart_here() && !apart_is_here();
     return sys_fstat(descriptors->directory, &own) == 0 &&
            stat_listed(descriptors, descriptors->directory, 0, &listed) == 0 &&
            is_same_file(&own, &listed);
@@ -52,7 +70,7 @@ void descriptors_begin(struct descriptors *ret)
     *ret = (struct descriptors){.is_shared = true};
     ret->directory =
         sys_openat(AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    ret->is_shared = ret->directory < 0 || is_shared(ret);
+    ret->is_shared = is_shared(ret);
 }
 
 void descriptors_end(const struct descriptors *descriptors)
@@ -80,12 +98,15 @@ int descriptor_stat(const struct descriptors *descriptors, int fd, struct stat *
                                   : stat_listed(descriptors, fd, 0, ret_st);
 }
 
+/* What cannot be asked is taken for open: who was believed to be closed is forgotten. */
 bool descriptor_is_open(const struct descriptors *descriptors, int fd)
 {
     struct stat st;
 
-    return descriptors->is_shared ? sys_fcntl(fd, F_GETFD, 0) >= 0
-                                  : stat_listed(descriptors, fd, AT_SYMLINK_NOFOLLOW, &st) == 0;
+    if (descriptors->is_shared)
+        return sys_fcntl(fd, F_GETFD, 0) >= 0;
+    const int err = stat_listed(descriptors, fd, AT_SYMLINK_NOFOLLOW, &st);
+    return err == 0 || (err != -ENOENT && err != -EBADF);
 }
 
 bool descriptor_is_socket(const struct descriptors *descriptors, int fd)

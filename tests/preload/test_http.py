@@ -1088,6 +1088,22 @@ class TestHttpSockets(PreloadTest):
                 numbers = {sample.label("fd") for sample in profile.samples}
                 self.assertEqual(profile.total(name), {"connection": 0, "blob": 0, "fd": 3}[name], (name, numbers))
 
+    @unittest.skipUnless(os.geteuid() == 0, "chroot needs root")
+    def test_of_a_program_in_a_chroot_are_told_from_its_own(self):
+        with Served(CPROF_PROFILES="+fd") as served:
+            served.do("sockets 1")
+            served.do("streams 2")
+            for name in OPENED:  # the names of functions must be known before
+                served.ask(name)
+            served.do(f"chroot {temporary_directory()}")
+            served.do("sockets 3")
+            for _ in range(2):
+                self.assertEqual(profile_of(served.ask("connection")).count("opens_sockets"), 4)
+                self.assertEqual(profile_of(served.ask("blob")).count("opens_streams"), 2)
+                profile = profile_of(served.ask("fd"))
+                self.assertEqual((profile.count("opens_sockets"), profile.count("opens_streams")), (4, 2))
+        self.assert_ok(served.run)
+
     def test_come_back_when_the_program_closes_them(self):
         with Served() as served:
             served.do("close")

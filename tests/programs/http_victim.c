@@ -13,6 +13,7 @@
  *   values     two values in the profile `odd/"name+1%&` of its own; prints what adding returned
  *   threads N  N threads that stay
  *   sockets N  N sockets that stay open; streams N: as many streams
+ *   chroot DIR makes an empty directory its root: no /proc from then on
  *   malloc     calls malloc 100000 times, in between */
 #include "../../include/cprof.h"
 
@@ -213,7 +214,7 @@ static void allocates(void)
 
 int main(void)
 {
-    char word[64];
+    char word[64], path[4096];
     int n;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -252,6 +253,8 @@ int main(void)
             opens_sockets(n);
         else if (strcmp(word, "streams") == 0 && scanf("%d", &n) == 1)
             opens_streams(n);
+        else if (strcmp(word, "chroot") == 0 && scanf("%4095s", path) == 1)
+            check(!chroot(path) && !chdir("/"), "chroot");
         else if (strcmp(word, "malloc") == 0)
             allocates();
         printf("ok\n");
