@@ -20,6 +20,7 @@
 #include "base/real.h"
 #include "base/sys.h"
 #include "base/text.h"
+#include "base/valgrind.h"
 
 /* ---- one snapshot at a time ---- */
 
@@ -43,8 +44,14 @@ static bool call_on_own_stack(void (*job)(void *arg), void *arg) NEEDS(snapshot_
         snapshot_stack = arena_map_job(SNAPSHOT_STACK_BYTES);
     if (!snapshot_stack)
         return false;
+    /* A program's stack is far away, and drd dies at the end where it was told another one. */
+    const uint64_t told = valgrind_is_here() && agent_thread_tid() == sys_gettid()
+                              ? valgrind_tell_stack(snapshot_stack, SNAPSHOT_STACK_BYTES)
+                              : 0;
     if (!apart_is_wanted() || !apart_call(snapshot_stack, SNAPSHOT_STACK_BYTES, job, arg))
         stack_call_on(snapshot_stack, SNAPSHOT_STACK_BYTES, job, arg);
+    if (told)
+        valgrind_forget_stack(told);
     return true;
 }
 

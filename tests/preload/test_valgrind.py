@@ -3,7 +3,7 @@
 import unittest
 
 import harness
-from harness import preload, victim
+from harness import preload, start, victim
 
 EXACT = {"CPROF_HEAP_RATE": "1", "CPROF_BLOCK_RATE": "1ns", "CPROF_MUTEX_RATE": "1ns", "CPROF_MIN_LIFE": "0s"}
 
@@ -29,6 +29,19 @@ class Valgrind(harness.PreloadTest):
 
     def test_memcheck_sees_no_error_in_any_kind_of_wait(self):
         self.assertEqual(self.check("memcheck", "contended", "all").text(), "ok\n")
+
+    def test_memcheck_sees_no_error_on_the_agents_thread(self):
+        command = [harness.tool("valgrind"), "-q", "--error-exitcode=9", victim("http_victim")]
+        process = start(command, **{**EXACT, "CPROF_INTERVAL": "10ms"})
+        self.assertEqual(process.line(), "ready")
+        for words in ("keep", "leave 1", "forks 1"):  # the thread ends and another one begins
+            process.say(words)
+            last = process.run.last_number()
+            process.wait_for(lambda last=last: process.run.last_number() > last + 1, "snapshots by time")
+        process.popen.stdin.close()
+        process.popen.stdin = None
+        run = process.finish()
+        self.assertEqual((run.status, run.stderr.decode()), (0, ""))
 
     def test_helgrind_sees_no_lock_in_the_place_of_another(self):
         suppressions = harness.temporary_directory() / "atomic.supp"
