@@ -59,7 +59,7 @@ static const struct call {
     CALL(newfstatat, AGENT),
     CALL(mkdirat, AGENT),
     CALL(faccessat, AGENT),
-    CALL(renameat2, AGENT),
+    CALL(renameat, AGENT),
     CALL(unlinkat, AGENT),
     CALL(readlinkat, AGENT),
     CALL(getpid, AGENT),

@@ -149,7 +149,7 @@ static inline int sys_access(const char *path, int mode)
 }
 static inline int sys_rename(const char *from, const char *to)
 {
-    return (int)SYS_CALL(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+    return (int)SYS_CALL(SYS_renameat, AT_FDCWD, from, AT_FDCWD, to);
 }
 /* A name more for what `from` leads to. */
 static inline int sys_link(const char *from, const char *to)

@@ -298,7 +298,7 @@ class Output(harness.PreloadTest):
             self.assertEqual([name for name in os.listdir(out) if not name.endswith(".pb.gz")], [])
 
     def test_where_no_link_may_be_made_is_written_all_the_same(self):
-        for when in ("here", "before"):
+        for when in ("here", "before", "old"):
             run = self.assert_ok(preload("forbids_links", when, CPROF_HEAP_RATE=1))
             self.assertEqual((run.text(), run.profile("heap").count("allocates_ten", "alloc_objects")), ("done\n", 10))
             self.assertLessEqual({"heap", "allocs", "heap_peak"}, {file.profile for file, _ in run.check_all()})
