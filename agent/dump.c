@@ -274,8 +274,13 @@ static int keep_off_standard(int fd)
 
 static int open_temporary(const char *path)
 {
-    return keep_off_standard(sys_openat(
-        AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0600));
+    const int fd = sys_openat(
+        AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0600);
+    const int kept = keep_off_standard(fd);
+
+    if (fd >= 0 && kept < 0)
+        sys_unlink(path);
+    return kept;
 }
 
 /* A file without a name leaves nothing behind, however the process ends: by exec, by SIGKILL.  It gets its name when it is

@@ -304,6 +304,11 @@ class Output(harness.PreloadTest):
             self.assertLessEqual({"heap", "allocs", "heap_peak"}, {file.profile for file, _ in run.check_all()})
             self.assertEqual([name for name in os.listdir(run.out) if not name.endswith(".pb.gz")], [])
 
+    def test_that_cannot_be_opened_above_the_standard_descriptors_leaves_nothing(self):
+        run = preload("forbids_links", "full", CPROF_HEAP_RATE=1)
+        self.assertEqual((run.status, run.text(), run.entries()), (0, "done\n", []))
+        self.assert_one_message(run, str(run.out))
+
     def test_does_not_follow_a_link_planted_at_its_temporary_or_final_name(self):
         directory = harness.temporary_directory()
         (directory / "out").mkdir()
