@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <sys/auxv.h>
 
 #include "agent/agent_thread.h"
 #include "agent/config.h"
@@ -304,12 +305,21 @@ static void start(const char *const *environment)
     agent_thread_start();
 }
 
+/* Programs that are more than their user (setuid) are reached by /etc/ld.so.preload only.  His settings would have them
+ * write, read and serve what he may not: the agent is off. */
+static const char *const *trusted(char **environment)
+{
+    static const char *const off[] = {"CPROF=off", NULL};
+
+    return getauxval(AT_SECURE) ? off : (const char *const *)environment;
+}
+
 __attribute__((constructor)) static void on_load(int argc, char **argv, char **environment)
 {
     const int saved_errno = errno;
 
     (void)argc;
     (void)argv;
-    start((const char *const *)environment);
+    start(trusted(environment));
     errno = saved_errno;
 }

@@ -223,6 +223,27 @@ class Copies(harness.PreloadTest):
                          ["cprof: start: libcprof.so: another one is preloaded before it; this one is off"])
 
 
+class Privileged(harness.PreloadTest):
+    """LD_PRELOAD does not reach programs that are more than their user; /etc/ld.so.preload does."""
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root to make one")
+    def test_programs_listen_to_no_setting_of_their_user(self):
+        out = harness.temporary_directory() / "out"
+        out.mkdir()
+        script = (f"mount -t tmpfs none /etc && cp '{harness.LIBRARY}' /etc/libcprof.so && cp '{harness.victim('known')}' /etc/own "
+                  "&& cp /etc/own /etc/roots && chmod 755 /etc /etc/own && chmod 4755 /etc/roots "
+                  "&& echo /etc/libcprof.so > /etc/ld.so.preload && /etc/own && setpriv --reuid=65534 --clear-groups /etc/roots")
+        run = harness.bare(["unshare", "-m", "sh", "-c", script], directory=out.parent,
+                           env={"CPROF_OUT": out, "CPROF_LOG": out / "log", "CPROF_LOG_LEVEL": "debug"})
+        if run.status == 32 or b"unshare" in run.stderr:
+            self.skipTest(f"no mounts here: {run.stderr.decode()[-200:]}")
+        self.assertEqual((run.status, run.stderr), (0, b""))
+        log = out / "log"
+        self.assertNotIn("roots", log.read_text())
+        log.unlink()
+        self.assertEqual({file.exe for file in run.files()} & {"own", "roots"}, {"own"})
+
+
 class Cost(harness.PreloadTest):
     def test_start_adds_less_than_a_mebibyte(self):
         without = min(int(harness.bare("many_threads", "0").text()) for _ in range(3))
