@@ -163,6 +163,8 @@ int trigger_run(void (*job)(void *arg), void *arg)
 
 /* ---- on the agent's thread ---- */
 
+static const uint64_t LONGEST_NS =
+    INT64_MAX; /* 292 years: a sum with the clock stays in its range */
 static uint64_t interval_ns;
 
 static void on_called(struct agent_work *work, int ready)
@@ -202,7 +204,7 @@ void trigger_snapshot_soon(void)
 
 static void start_interval(const struct config *config)
 {
-    interval_ns = config->interval_ns;
+    interval_ns = config->interval_ns < LONGEST_NS ? config->interval_ns : LONGEST_NS;
     agent_thread_add(&call_work);
     if (interval_ns) {
         restart_interval(&interval_work);

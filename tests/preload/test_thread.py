@@ -44,6 +44,15 @@ class Agent(harness.PreloadTest):
         run = process.finish()
         self.assertEqual(run.profile("heap", number=1).count("held_all_along", "inuse_space"), 4321)
 
+    def test_thread_with_the_longest_interval_that_can_be_set_takes_no_snapshot_by_time(self):
+        for interval in ("18446744073s", "5124095h"):
+            process = start("with_helper", "wait", CPROF_HEAP_RATE=1, CPROF_INTERVAL=interval)
+            process.line()
+            os.kill(process.pid, signal.SIGUSR2)
+            process.wait_for(lambda: process.run.last_number() >= 1, "the snapshot that was asked for")
+            process.say("")
+            self.assertEqual({file.number for file in process.finish().files()}, {1, 2}, interval)
+
     def test_thread_keeps_its_interval_when_the_clock_is_set(self):
         interval = 0.02
         began = time.monotonic()
