@@ -139,10 +139,11 @@ static void add_expanding_variables(struct text *text, const char *out,
     }
 }
 
-static bool names_profile(const char *out)
+/* Does the pattern have a %<letter>? */
+static bool has(const char *pattern, char letter)
 {
-    for (; (out = strchr(out, '%')); out += 1 + !!out[1])
-        if (out[1] == 'k')
+    for (; (pattern = strchr(pattern, '%')); pattern += 1 + !!pattern[1])
+        if (pattern[1] == letter)
             return true;
     return false;
 }
@@ -171,7 +172,7 @@ static int make_pattern(const char *out, const char *const *environment)
         text_add_char(&text, '/');
     }
     add_expanding_variables(&text, out, environment);
-    if (!names_profile(out)) {
+    if (!has(out, 'k')) {
         if (text.data[text.size - 1] != '/')
             text_add_char(&text, '/');
         text_add(&text, "%e.%p.%n.%k.pb.gz");
@@ -356,12 +357,10 @@ static uint32_t next_number(void)
     const uint32_t number = add_relaxed(&process_self()->n_snapshots, 1) + 1;
     uint32_t free_number = number;
 
-    if (number != 1)
+    if (number != 1 || !has(state.pattern, 'n'))
         return number;
     while (free_number < TRIES && is_taken(free_number))
         free_number++;
-    if (free_number == TRIES) /* the pattern has no %n */
-        free_number = 1;
     add_relaxed(&process_self()->n_snapshots, free_number - number);
     return free_number;
 }

@@ -251,6 +251,18 @@ class Output(harness.PreloadTest):
         self.assertEqual((run.status, run.stderr), (0, b""))
         self.assertLessEqual({"heap", "allocs"}, {file.profile for file, _ in run.check_all()})
 
+    def test_without_a_number_looks_for_none_that_is_free(self):
+        directory = harness.temporary_directory()
+        counts = []
+        for _ in range(2):
+            run = preload("snapshot_calls", out=f"{directory}/%k.pb.gz", CPROF_HEAP_RATE=1)
+            if run.status == 77:
+                self.skipTest("no process may be traced here")
+            self.assertEqual((run.status, run.stderr), (0, b""))
+            counts.append(int(run.text()))
+        self.assertIn("heap.pb.gz", os.listdir(directory))
+        self.assertLess(counts[1], 2 * counts[0], "system calls where there are files already")
+
     def test_whose_parent_is_missing_is_named_with_the_reason(self):
         directory = harness.temporary_directory()
         self.refused(f"{directory}/missing/deep/out", f"{directory}/missing", "No such file or directory")
