@@ -75,6 +75,7 @@ class Exact(harness.PreloadTest):
     def test_a_failing_realloc_keeps_the_old_object(self):
         heap = self.realloc.profile("heap")
         self.assertEqual(heap.all_values("keeps_after_failure"), (1, 300, 1, 300))
+        self.assertEqual(heap.all_values("freed_after_failure"), (1, 301, 0, 0))
         self.assertEqual(heap.with_function("fails_to_grow"), [])
 
     def test_realloc_to_zero_frees(self):

@@ -55,6 +55,13 @@ NAMED void *keeps_after_failure(void)
     return p;
 }
 
+NAMED void *freed_after_failure(void)
+{
+    void *p = malloc(opaque(301));
+    KEEP(p);
+    return p;
+}
+
 NAMED void *freed_by_realloc_zero(void)
 {
     void *p = malloc(opaque(77));
@@ -75,6 +82,7 @@ int main(void)
     kept[1] = takes_over(first_owner(400));
     kept[2] = shrinks(first_owner(4000));
     kept[3] = fails_to_grow(keeps_after_failure());
+    free(fails_to_grow(freed_after_failure()));
     reallocs_to_zero(freed_by_realloc_zero());
     KEEP(kept[0]);
     return 0;

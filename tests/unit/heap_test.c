@@ -2,6 +2,8 @@
 #include "agent/livetab.h"
 
 #include <errno.h>
+#include <signal.h>
+#include <sys/time.h>
 
 #include "agent/modules.h"
 #include "agent/sampler.h"
@@ -392,6 +394,28 @@ TEST_ALONE(inside_the_agent_nothing_is_recorded_but_frees_are)
     check_values((struct values){3, 300, 2, 200}, "outside again");
 }
 
+static void allocate_one(void *arg)
+{
+    allocate(arg, 100);
+}
+
+TEST_ALONE(where_no_stack_is_left_nothing_is_recorded_and_it_is_counted)
+{
+    enum { PAGE_BYTES = 4096 };
+
+    if (WITH_TSAN || WITH_ASAN)
+        SKIP("sanitizers do not know stacks of that size");
+    set_up(1);
+    allocate(object(1), 100);
+    char *memory =
+        mmap(NULL, 2 * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(memory != MAP_FAILED && mprotect(memory, PAGE_BYTES, PROT_NONE) == 0);
+    arena_set_cap(arena_used_bytes(), 0); /* nor for a scratch stack */
+    stack_call_on(memory + PAGE_BYTES, PAGE_BYTES, allocate_one, object(2));
+    CHECK_INT(thread_sum_dropped(SOURCE_HEAP, DROP_STACK_FULL), 1, "drops");
+    check_values((struct values){1, 100, 1, 100}, "the one before");
+}
+
 /* ---- the page filter ---- */
 
 static bool is_early_page(size_t page)
@@ -455,6 +479,26 @@ TEST_ALONE(a_place_of_very_many_objects_saturates_and_sticks)
     for (uint64_t i = 0; i < N; i++)
         release((void *)(first + i * SAME_PLACE));
     CHECK_INT(sum_all().inuse_bytes, 0, "in use");
+}
+
+TEST_ALONE(an_object_whose_free_was_not_seen_counts_in_the_filter_once)
+{
+    set_up(DEFAULT_RATE);
+    for (int i = 0; i < 10; i++)
+        allocate(object(1), 64);
+    release(object(1));
+    CHECK_INT(sum_all().inuse_bytes, 0, "in use");
+    CHECK_INT(n_counted_pages(), 0, "pages");
+}
+
+TEST_ALONE(what_has_no_place_in_the_table_does_not_count_in_the_filter)
+{
+    char *const odd = (char *)object(1) + 1;
+
+    set_up(DEFAULT_RATE);
+    allocate(odd, 64);
+    CHECK_INT(thread_sum_dropped(SOURCE_HEAP, DROP_ADDRESS), 1, "drops");
+    CHECK_INT(n_counted_pages(), 0, "pages");
 }
 
 TEST_ALONE(the_early_pool_is_always_ours)
@@ -585,6 +629,35 @@ TEST_ALONE(the_63rd_rate_counts_right_and_the_64th_is_refused_aloud)
     for (uint64_t i = 1; i < 63; i++)
         release(object(i));
     CHECK_INT(sum_all().inuse_bytes, 0, "in use");
+}
+
+static _Atomic int n_interruptions, n_not_followed;
+
+static void change_and_look(int number)
+{
+    (void)number;
+    heap_set_rate(4096);
+    add_relaxed(&n_not_followed, heap_rate() != 4096);
+    add_relaxed(&n_interruptions, 1);
+}
+
+TEST_ALONE(a_handler_that_interrupts_a_change_of_the_rate_changes_it_too)
+{
+    enum { N = 100000, ENOUGH = 50 };
+    const struct itimerval often = {.it_interval.tv_usec = 1000, .it_value.tv_usec = 1000};
+    const struct itimerval never = {0};
+
+    set_up(1);
+    for (uint64_t i = 0; i < N; i++) /* a change looks at all of them */
+        allocate(object(i), 64);
+    signal(SIGALRM, change_and_look);
+    setitimer(ITIMER_REAL, &often, NULL);
+    while (load_relaxed(&n_interruptions) < ENOUGH) {
+        heap_set_rate(1);
+        heap_set_rate(DEFAULT_RATE);
+    }
+    setitimer(ITIMER_REAL, &never, NULL);
+    CHECK_INT(load_relaxed(&n_not_followed), 0, "changes that did nothing");
 }
 
 /* ---- many threads ---- */
@@ -780,6 +853,35 @@ TEST_ALONE(threads_that_grow_one_after_the_other_have_a_peak_within_3_percent)
     release(object(0));
     heap_settle_peak();
     CHECK_INT(peak_bytes(), top, "peak later");
+}
+
+TEST_ALONE(the_peak_is_never_below_what_is_in_use)
+{
+    set_up(1);
+    for (uint64_t i = 0; i < 1000; i++)
+        allocate(object(i), 1000);
+    heap_settle_peak();
+    allocate(object(1000), 100); /* so little that the thread holds it back */
+    heap_settle_peak();
+    CHECK_INT(peak_bytes(), 1000100, "peak");
+}
+
+TEST_ALONE(what_another_thread_frees_is_no_peak)
+{
+    set_up(1);
+    struct thread *const makes = thread_record();
+    become_another_thread();
+    struct thread *const frees = thread_record();
+    CHECK(makes != frees);
+    for (uint64_t n = 1000; n > 500; n -= 100) {
+        thread_self.record = makes;
+        for (uint64_t i = 0; i < n; i++)
+            allocate(object(i), 1000);
+        thread_self.record = frees;
+        for (uint64_t i = 0; i < n; i++)
+            release(object(i));
+    }
+    CHECK_AT_LEAST(peak_bytes(), 1000000 * 0.98, "peak");
 }
 
 /* ---- age ---- */

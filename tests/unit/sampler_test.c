@@ -245,6 +245,18 @@ TEST(rates_0_and_1_do_not_scale)
         }
 }
 
+TEST(weights_of_rates_beyond_any_memory_stay_countable)
+{
+    static const uint64_t rates[] = {(uint64_t)1 << 48, (uint64_t)1 << 60, UINT64_MAX};
+
+    for (size_t i = 0; i < COUNT_OF(rates); i++)
+        for (uint64_t size = 0; size <= 2; size++) {
+            const struct sampler_weight weight = sampler_weigh(size, rates[i]);
+            CHECK(weight.objects && weight.objects <= SAMPLER_OBJECT * ((uint64_t)1 << 48));
+            CHECK(weight.bytes <= size << 48);
+        }
+}
+
 /* Probability of being sampled times weight is 1, whatever the size. */
 TEST(weights_are_the_inverse_probability_from_0_to_1_gib)
 {
