@@ -473,16 +473,18 @@ static void read_lines(struct reading *reading, const char *at)
 
 static void read_file(struct reading *reading, const char *path)
 {
-    enum { FILE_BYTES_MAX = 64 << 10 };
-    char *data = arena_map(FILE_BYTES_MAX);
-    const ssize_t n = data ? file_read_regular(path, data, FILE_BYTES_MAX) : -ENOMEM;
+    enum { FILE_BYTES_MAX = 64 << 10, FILE_BYTES = FILE_BYTES_MAX + 1 };
+    char *data = arena_map(FILE_BYTES);
+    const ssize_t n = data ? file_read_regular(path, data, FILE_BYTES) : -ENOMEM;
 
-    if (n < 0)
-        complain(reading, "CPROF_CONFIG=%s: %s; the file is ignored", path,
-                 n == -EINVAL ? "not a regular file" : text_errno((int)-n));
-    else
+    if (n >= 0 && n < FILE_BYTES_MAX)
         read_lines(reading, data);
-    arena_unmap(data, FILE_BYTES_MAX);
+    else
+        complain(reading, "CPROF_CONFIG=%s: %s; the file is ignored", path,
+                 n == -EINVAL          ? "not a regular file"
+                 : n == FILE_BYTES_MAX ? "64 KiB or larger"
+                                       : text_errno((int)-n));
+    arena_unmap(data, FILE_BYTES);
 }
 
 static void read_environment(struct reading *reading, const char *const *environment)
