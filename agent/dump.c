@@ -441,7 +441,10 @@ static int rename_file(const struct file *file)
     return err;
 }
 
-/* A link never replaces a file, so where there is one it goes by the temporary name.  -EAGAIN: no link is allowed. */
+/* No error number: those may come from the file system, again and again. */
+enum { LINK_REFUSED = 1 };
+
+/* A link never replaces a file, so where there is one it goes by the temporary name.  LINK_REFUSED: none is allowed. */
 static int name_file(const struct file *file)
 {
     char place[PLACE_BYTES];
@@ -452,12 +455,12 @@ static int name_file(const struct file *file)
         err = sys_link(place, file->temporary);
     if (err < 0 && err != -ENOSPC && err != -EDQUOT) {
         dump_forbid_links();
-        return -EAGAIN;
+        return LINK_REFUSED;
     }
     return is_taken && err == 0 ? rename_file(file) : err;
 }
 
-/* err: of what was written. *ret_st: of the finished file. */
+/* err: of what was written. *ret_st: of the finished file.  0, -errno or LINK_REFUSED. */
 static int close_file(struct file *file, int err, struct stat *ret_st)
 {
     if (err == 0)
@@ -530,7 +533,7 @@ static bool end_file(struct file *file, int err, uint32_t number, uint32_t reaso
     struct stat st;
 
     err = close_file(file, err, &st);
-    if (err == -EAGAIN)
+    if (err == LINK_REFUSED)
         return false;
     if (err < 0) {
         fail(file->path, err);

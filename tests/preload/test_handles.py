@@ -244,6 +244,9 @@ class Ways(harness.PreloadTest):
         self.assertEqual((run.status, run.text()), (0, "sockets 30 files 67 failed 0\n"))
         self.assert_one_message(run, "Too many open files")
         self.assertEqual(run.entries(), [])
+        for n_free in (1, 2, 3):  # as many files at a time as there are numbers
+            run = self.assert_ok(preload("exhausted", n_free, "sandboxed", CPROF_PROFILES="heap", CPROF_HEAP_RATE=1))
+            self.assertEqual({file.profile for file, _ in run.check_all()}, {"heap", "allocs", "heap_peak"}, n_free)
         run = self.assert_ok(preload("exhausted", 20, "sandboxed", CPROF_PROFILES="heap,connection"))
         self.assertEqual(live(run, "connection"), {"keeps_socket": 30})
 

@@ -174,6 +174,7 @@ class Output(harness.PreloadTest):
             run = preload("exit_ways", out=out, CPROF_HEAP_RATE=1)
             self.assertEqual((run.status, run.stderr), (11, b""))
             self.assertIn("heap", {file.profile for file in run.files(out)})
+            self.assertEqual(os.stat(out).st_mode & 0o7777, 0o700)
 
     def test_a_pattern_names_the_files(self):
         directory = harness.temporary_directory()
@@ -320,6 +321,12 @@ class Output(harness.PreloadTest):
         run = preload("forbids_links", "full", CPROF_HEAP_RATE=1)
         self.assertEqual((run.status, run.text(), run.entries()), (0, "done\n", []))
         self.assert_one_message(run, str(run.out))
+
+    def test_of_a_file_system_that_asks_to_try_again_is_given_up(self):
+        run = preload("forbids_links", "busy", CPROF_HEAP_RATE=1)
+        self.assertEqual((run.status, run.text()), (0, "done\n"))
+        self.assert_one_message(run, "Resource temporarily unavailable; this profile is not written")
+        self.assertEqual(run.entries(), [], "nothing half-written")
 
     def test_does_not_follow_a_link_planted_at_its_temporary_or_final_name(self):
         directory = harness.temporary_directory()

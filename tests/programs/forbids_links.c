@@ -1,5 +1,6 @@
 /* Forbids itself linkat(2), in this image ("here") or before it becomes one that knows nothing of it ("before"), then
- * with what kernels before 3.15 do not have ("old"), and with no descriptor free but 0 ("full"). */
+ * with what kernels before 3.15 do not have ("old"), and with no descriptor free but 0 ("full").  Where it is "busy" no
+ * file gets another name either: that answers as a file system does that asks to try again. */
 #include <sys/resource.h>
 
 #include "filter.h"
@@ -23,7 +24,9 @@ int main(int argc, char **argv)
         forbid_call(SYS_linkat, SECCOMP_RET_ERRNO | EPERM);
     if (argc == 2 && strcmp(argv[1], "old") == 0)
         forbid_call(SYS_renameat2, SECCOMP_RET_ERRNO | ENOSYS);
-    if (argc == 2 && strcmp(argv[1], "here") != 0)
+    if (argc == 2 && strcmp(argv[1], "busy") == 0)
+        forbid_call(SYS_renameat, SECCOMP_RET_ERRNO | EAGAIN);
+    else if (argc == 2 && strcmp(argv[1], "here") != 0)
         execl("/proc/self/exe", argv[0], argv[1], "again", (char *)NULL);
     kept = allocates_ten();
     if (argc > 1 && strcmp(argv[1], "full") == 0) {
