@@ -189,6 +189,12 @@ class Output(harness.PreloadTest):
         pattern = rf"heap-{re.escape(socket.gethostname())}-seven-1\d{{9}}"
         self.assertTrue([name for name in os.listdir(directory) if re.fullmatch(pattern, name)], os.listdir(directory))
 
+    def test_a_pattern_takes_no_path_out_of_the_environment(self):
+        directory = harness.temporary_directory()
+        run = preload("exit_ways", out=f"{directory}/in%{{SHARD}}.%k", env={"SHARD": "/../../a b%p"}, CPROF_HEAP_RATE=1)
+        self.assertEqual((run.status, run.stderr), (11, b""))
+        self.assertIn("in_.._.._a_b_p.heap", os.listdir(directory))
+
     def test_files_are_named_after_what_was_typed(self):
         directory = harness.temporary_directory()
         script = directory / "tool one!.py"
@@ -315,12 +321,23 @@ class Output(harness.PreloadTest):
             run = self.assert_ok(preload("forbids_links", when, CPROF_HEAP_RATE=1))
             self.assertEqual((run.text(), run.profile("heap").count("allocates_ten", "alloc_objects")), ("done\n", 10))
             self.assertLessEqual({"heap", "allocs", "heap_peak"}, {file.profile for file, _ in run.check_all()})
+            self.assertEqual({os.stat(file.path).st_mode & 0o7777 for file in run.files()}, {0o600})
             self.assertEqual([name for name in os.listdir(run.out) if not name.endswith(".pb.gz")], [])
 
     def test_that_cannot_be_opened_above_the_standard_descriptors_leaves_nothing(self):
         run = preload("forbids_links", "full", CPROF_HEAP_RATE=1)
         self.assertEqual((run.status, run.text(), run.entries()), (0, "done\n", []))
         self.assert_one_message(run, str(run.out))
+
+    def test_under_a_temporary_name_leaves_nothing_when_it_cannot_be_written(self):
+        def limited():
+            harness.limit_core()
+            resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
+        for when in ("here", "before"):
+            run = preload("forbids_links", when, preexec=limited, CPROF_HEAP_RATE=1)
+            self.assertEqual((run.status, run.text()), (0, "done\n"))
+            self.assert_one_message(run, "File too large")
+            self.assertEqual(run.entries(), [])
 
     def test_of_a_file_system_that_asks_to_try_again_is_given_up(self):
         run = preload("forbids_links", "busy", CPROF_HEAP_RATE=1)

@@ -118,6 +118,19 @@ class Keep(harness.PreloadTest):
         self.assertEqual(numbers, list(range(numbers[-1] - 2, numbers[-1] + 1)))
         self.assertGreaterEqual(numbers[-1], 13, "the one at exit counts")
 
+    def test_so_many_stay_also_where_names_have_the_time(self):
+        directory = harness.temporary_directory()
+        process = start("with_helper", "wait", CPROF_INTERVAL="5ms", CPROF_KEEP=3, CPROF_PROFILES="heap", **RATE,
+                        out=f"{directory}/%k.%t.%n")
+        process.line()
+
+        def numbers():
+            return sorted(int(name.split(".")[2]) for name in os.listdir(directory) if name.startswith("heap."))
+
+        process.wait_for(lambda: max(numbers(), default=0) >= 12, "snapshot 12 or a later one")
+        process.say("")
+        self.assertEqual((process.finish().status, len(numbers())), (7, 3))
+
     def test_so_many_bytes_stay_and_the_newest_always(self):
         run, numbers = self.end(*self.interval(12, CPROF_KEEP_BYTES="1"))
         self.assertEqual(len(numbers), 1)
