@@ -101,6 +101,17 @@ class Modules(harness.PreloadTest):
             self.assertEqual(samples[0].functions()[:3], ["plug_a_allocates", "plug", "main"])
             self.assertEqual(samples[0].locations[0].mapping.file, library)
 
+    def test_replaced_on_disk_have_no_names_of_the_new_file(self):
+        directory = harness.temporary_directory()
+        library, other = directory / "libplug.so", directory / "other.so"
+        shutil.copy(victim("libplug_a"), library)
+        shutil.copy(victim("libplug_b"), other)
+        run = self.assert_ok(preload("plugin_stays", library, "/", other, CPROF_HEAP_RATE=1))
+        samples = [s for s in run.profile("heap").samples if s.values[1] == 12345]
+        self.assertEqual(len(samples), 1)
+        for function in samples[0].functions()[:2]:
+            self.assertRegex(function, r"^libplug\.so\+0x[0-9a-f]+$")
+
     def test_of_a_program_started_through_the_loader_have_its_names(self):
         program = victim("known")
         interpreter = re.search(rb"/[\w/.-]+/ld-[\w.-]+\.so\.\d\0", program.read_bytes())

@@ -1,4 +1,4 @@
-/* Loads a plugin after the start and never closes it; may go to another directory then.
+/* Loads a plugin after the start and never closes it; may go to another directory then, and put another file in its place.
  * needs: libplug_a */
 #include <dlfcn.h>
 
@@ -13,5 +13,6 @@ int main(int argc, char **argv)
     void *(*plug)(size_t) = (void *(*)(size_t))dlsym(library, "plug");
     kept = plug(12345);
     check(argc < 3 || chdir(argv[2]) == 0, "chdir");
+    check(argc < 4 || rename(argv[3], argv[1]) == 0, "rename");
     return 0;
 }
