@@ -383,7 +383,7 @@ static struct file {
     bool has_name; /* the temporary one */
     char path[PATTERN_BYTES], temporary[PATTERN_BYTES];
     char title[sizeof SNAPSHOT_TITLE + NAME_BYTES];
-} files[FILES_MAX];
+} files[FILES_MAX] LARGE;
 
 /* What became of them; since the beginning of the snapshot. */
 static struct {

@@ -9,7 +9,7 @@
 #include "base/clock.h"
 
 _Atomic uint32_t handles_on;
-struct handle_slot *_Atomic handle_chunks[HANDLES_CHUNKS];
+struct handle_slot *_Atomic handle_chunks[HANDLES_CHUNKS] LARGE;
 
 static struct livetab other_streams; /* address -> struct stack */
 

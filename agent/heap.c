@@ -86,10 +86,10 @@ enum { STICKY = 255, FILTER_PAGES = 1 << HEAP_FILTER_BITS };
  * others come and go, and the live table is eight cache lines. */
 enum { PLACE_BITS = 4, N_PLACES = 1 << 16 };
 
-static _Atomic uint8_t filter[FILTER_PAGES];
-static _Atomic uint8_t places[N_PLACES];
-static uint8_t all_ones[FILTER_PAGES];     /* filled, and so taking memory, at rate 1 only */
-static _Atomic bool filter_is_kept = true; /* false at rate 1 */
+static _Atomic uint8_t filter[FILTER_PAGES] LARGE;
+static _Atomic uint8_t places[N_PLACES] LARGE;
+static uint8_t all_ones[FILTER_PAGES] LARGE; /* filled, and so taking memory, at rate 1 only */
+static _Atomic bool filter_is_kept = true;   /* false at rate 1 */
 
 const uint8_t *heap_filter = (const uint8_t *)(uintptr_t)filter;
 

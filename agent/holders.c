@@ -5,7 +5,7 @@
 
 #include "agent/process.h"
 
-struct holders_bucket holders_buckets[1 << HOLDERS_BUCKET_BITS];
+struct holders_bucket holders_buckets[1 << HOLDERS_BUCKET_BITS] LARGE;
 
 enum { TRIES = 200, LEAVE_TRIES = 20000 };
 

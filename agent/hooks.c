@@ -49,7 +49,7 @@ void hook_acquire(void) HIDDEN;
 void hook_caller(void) HIDDEN;
 
 /* What hookcall.S knows. */
-HIDDEN struct hook hooks_table[HOOKS_MAX] ALIGNED(64);
+HIDDEN struct hook hooks_table[HOOKS_MAX] LARGE ALIGNED(64);
 _Static_assert(sizeof(struct hook) == 32 && offsetof(struct hook, handler) == 8 &&
                    offsetof(struct hook, flags) == 24,
                "hookcall.S");
@@ -84,7 +84,7 @@ bool hooks_is_supported(void)
 /* ---- names: an open-addressed table of the targets ---- */
 
 enum { NAMES = 2048 };
-static uint16_t names[NAMES]; /* number of a target + 1 */
+static uint16_t names[NAMES] LARGE; /* number of a target + 1 */
 
 static uint32_t hash_of(const char *name)
 {
@@ -646,7 +646,7 @@ static void note_definitions(const struct loaded *object)
 
 /* Those that need not be looked at again, until something is unloaded: then all are. */
 enum { DONE_MAX = 2048 };
-static const void *done[DONE_MAX]; /* their program headers */
+static const void *done[DONE_MAX] LARGE; /* their program headers */
 static size_t n_done;
 static unsigned long long seen_unloads;
 
@@ -746,7 +746,7 @@ struct place {
     _Atomic uintptr_t address; /* 0: there is none */
 };
 enum { PLACES = 256 };
-static struct place places[PLACES];
+static struct place places[PLACES] LARGE;
 _Atomic size_t hooks_n_returns;
 
 bool hooks_is_known_return(uintptr_t pc)

@@ -9,7 +9,8 @@
 #include "base/text.h"
 
 enum { FIRST_FILES = 64 };
-static struct keep_file first_files[FIRST_FILES]; /* so that the usual exit needs no memory */
+static struct keep_file
+    first_files[FIRST_FILES] LARGE; /* so that the usual exit needs no memory */
 
 static struct {
     uint64_t max_snapshots, max_bytes;

@@ -16,7 +16,7 @@ struct label {
     char key[];
 };
 
-static struct trie all;
+static struct trie all LARGE;
 
 struct label_key {
     struct trie_key key;

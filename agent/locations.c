@@ -2,10 +2,11 @@
 #include "agent/locations.h"
 
 #include "base/arena.h"
+#include "base/compiler.h"
 #include "base/pool.h"
 
-static struct trie trie;
-static struct pool pool; /* by number - 1 */
+static struct trie trie LARGE;
+static struct pool pool LARGE; /* by number - 1 */
 
 struct location_key {
     struct trie_key key;

@@ -17,7 +17,7 @@
 
 enum { PAGE_BYTES = 4096 };
 
-static struct module *_Atomic table[MODULES_MAX];
+static struct module *_Atomic table[MODULES_MAX] LARGE;
 static _Atomic uint32_t n_modules; /* slots below it are filled, or about to be */
 _Atomic uint32_t modules_now = 1;
 
@@ -258,7 +258,7 @@ uint64_t modules_n_refused(void)
 static COLD void count_refused(const struct found *found)
 {
     enum { PLACES = 256 };
-    static _Atomic uint64_t refused[PLACES];
+    static _Atomic uint64_t refused[PLACES] LARGE;
     const uint64_t hash = text_hash(found->bias, path_of(found));
 
     if (swap_acq_rel(&refused[hash >> 32 & (PLACES - 1)], hash) != hash)

@@ -19,8 +19,8 @@ _Atomic bool process_lends_memory;
 
 int process_init(void)
 {
-    void *page =
-        sys_mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *page = sys_mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
     if (sys_is_error(page))
         return (int)(intptr_t)page;

@@ -12,10 +12,10 @@
 #include "base/compiler.h"
 #include "base/pool.h"
 
-static struct pool records; /* by number; the overflow records come first */
+static struct pool records LARGE; /* by number; the overflow records come first */
 static struct record overflow_records[N_SOURCES];
 /* And those of sources made at run time; NULL: not there yet. */
-static struct record *_Atomic made_overflow[SOURCES_MADE_MAX];
+static struct record *_Atomic made_overflow[SOURCES_MADE_MAX] LARGE;
 static _Atomic uint32_t n_made;
 
 static bool init_overflow(struct record *record, uint32_t source)

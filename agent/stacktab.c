@@ -8,7 +8,7 @@
 #include "base/arena.h"
 #include "base/compiler.h"
 
-static struct trie trie;
+static struct trie trie LARGE;
 static _Atomic size_t n_stacks;
 
 struct stack stack_overflow, stack_wakeup, stack_inherited, stack_untracked;

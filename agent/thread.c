@@ -113,7 +113,7 @@ struct drops {
     _Atomic uint64_t n[N_DROPS];
 };
 
-static struct drops *_Atomic made_drops[SOURCES_MADE_MAX];
+static struct drops *_Atomic made_drops[SOURCES_MADE_MAX] LARGE;
 
 bool thread_add_source(uint32_t source)
 {

@@ -42,8 +42,8 @@ enum { EXACT_BIT = 0, USER_BITS = 48, CODE_ALIGN = 4 };
 enum { EXACT_BIT = ADDRESS_BITS - 1, USER_BITS = 47, CODE_ALIGN = 1 };
 #endif
 
-static struct slot
-    slots[N_SLOTS] ALIGNED(4096); /* pages that were never looked up take no memory */
+static struct slot slots[N_SLOTS] LARGE
+    ALIGNED(4096); /* pages that were never looked up take no memory */
 static _Atomic uint32_t slots_mask = N_SLOTS_MIN - 1;
 static _Atomic uint32_t n_misses; /* since the mask was set */
 
@@ -724,7 +724,7 @@ size_t unwind_walk(struct unwind_frame from, uintptr_t *ret_pcs, size_t max)
 
 enum { MEMO_BITS = 9 };
 
-static struct unwind_memo memos[1 << MEMO_BITS];
+static struct unwind_memo memos[1 << MEMO_BITS] LARGE;
 
 static inline uint64_t memo_key(const struct unwind_frame *from)
 {

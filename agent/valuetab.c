@@ -61,7 +61,7 @@ static uint64_t unhash_key(uint64_t x)
 
 enum { PAGE_NODES = 1024, BATCH_NODES = 128, N_PAGES = NODES_MAX / PAGE_NODES };
 
-static struct value_node *_Atomic pages[N_PAGES];
+static struct value_node *_Atomic pages[N_PAGES] LARGE;
 static _Atomic uint32_t n_batches;
 
 /* Threads of one number have their nodes apart from the others', which they take only when they have none. */

@@ -18,8 +18,8 @@ enum { POOL_PAGE = 1024, POOL_PAGES = 4096, POOL_MAX = POOL_PAGE * POOL_PAGES };
 typedef void *_Atomic pool_slot;
 
 struct pool {
+    _Atomic uint32_t n; /* beside the first page: one page of memory as long as there are few */
     pool_slot *_Atomic pages[POOL_PAGES];
-    _Atomic uint32_t n;
 };
 
 /* Reserves the next number. False: the pool or the memory is at its end. */

@@ -245,6 +245,16 @@ class Privileged(harness.PreloadTest):
 
 
 class Cost(harness.PreloadTest):
+    def test_small_zeroed_data_lie_in_the_pages_that_come_at_once(self):
+        """A linker that sorts no sections, or a new array that is not LARGE, would scatter them."""
+        symbols = [line.split() for line in harness.bare(["nm", "-S", harness.LIBRARY]).text().splitlines()]
+        start = next(int(words[0], 16) for words in symbols if words[-1] == "__bss_start")
+        zeroed = [(int(words[0], 16), int(words[1], 16), words[3]) for words in symbols if len(words) == 4 and words[2] in "bB"]
+        self.assertGreater(len(zeroed), 50)
+        pages = -(-start // 4096) * 4096
+        self.assertEqual([name for address, size, name in zeroed if size < 1024 and address + size > pages + 5 * 4096], [])
+        self.assertGreater(sum(size for address, size, name in zeroed if address >= pages + 5 * 4096), 3 << 20)
+
     def test_start_adds_less_than_a_mebibyte(self):
         without = min(int(harness.bare("many_threads", "0").text()) for _ in range(3))
         agent = min(int(self.assert_ok(preload("many_threads", "0", out=False)).text()) for _ in range(3))
