@@ -4,30 +4,12 @@
  * The tracer lets go at close(LET_GO). */
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <stddef.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
-#include <sys/user.h>
 
 #include "traced.h"
 
 enum { FIRST = 700, LET_GO = -700 };
-
-static void answer(pid_t pid, long result)
-{
-#if defined(__x86_64__)
-    check(ptrace(PTRACE_POKEUSER, pid, offsetof(struct user_regs_struct, rax), result) == 0,
-          "POKEUSER");
-#else
-    struct user_regs_struct regs;
-    struct iovec all = {&regs, sizeof regs};
-
-    check(ptrace(PTRACE_GETREGSET, pid, 1, &all) == 0, "GETREGSET");
-    regs.regs[0] = (unsigned long)result;
-    check(ptrace(PTRACE_SETREGSET, pid, 1, &all) == 0, "SETREGSET");
-#endif
-}
 
 /* Until the traced process lets go. */
 static void interrupt_closes(pid_t pid)
@@ -39,7 +21,7 @@ static void interrupt_closes(pid_t pid)
         if (info.op == PTRACE_SYSCALL_INFO_ENTRY)
             fd = info.entry.nr == SYS_close ? (int)info.entry.args[0] : -1;
         else if (fd >= FIRST && info.exit.rval == 0)
-            answer(pid, -EINTR);
+            set_register(pid, CALL_RESULT, (unsigned long)-EINTR);
     }
 }
 

@@ -2,29 +2,11 @@
  * the program's directory.  The program starts itself again under it. */
 #include <libgen.h>
 #include <limits.h>
-#include <stddef.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
-#include <sys/user.h>
 
 #include "traced.h"
 
 static size_t room;
-
-static void set_fourth_argument(pid_t pid, size_t value)
-{
-#if defined(__x86_64__)
-    check(ptrace(PTRACE_POKEUSER, pid, offsetof(struct user_regs_struct, r10), value) == 0,
-          "POKEUSER");
-#else
-    struct user_regs_struct regs;
-    struct iovec all = {&regs, sizeof regs};
-
-    check(ptrace(PTRACE_GETREGSET, pid, 1, &all) == 0, "GETREGSET");
-    regs.regs[3] = value;
-    check(ptrace(PTRACE_SETREGSET, pid, 1, &all) == 0, "SETREGSET");
-#endif
-}
 
 static bool is_of_the_program(pid_t pid, uint64_t path)
 {
@@ -48,7 +30,7 @@ static void cut_the_link(pid_t pid)
            (info.entry.nr != SYS_exit_group &&
             !(info.entry.nr == SYS_readlinkat && is_of_the_program(pid, info.entry.args[1]))));
     if (info.entry.nr == SYS_readlinkat)
-        set_fourth_argument(pid, room);
+        set_register(pid, CALL_FOURTH_ARGUMENT, room);
 }
 
 NAMED void *keeps(void)

@@ -5,12 +5,40 @@
 #ifndef TRACED_H
 #define TRACED_H
 
+#include <elf.h>
+#include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/user.h>
 
 #include "victim.h"
 
 enum { UNSUPPORTED = 77 };
+
+/* Where the registers of a system call stand. */
+#if defined(__x86_64__)
+enum {
+    CALL_RESULT = offsetof(struct user_regs_struct, rax),
+    CALL_FOURTH_ARGUMENT = offsetof(struct user_regs_struct, r10),
+};
+#else
+enum {
+    CALL_RESULT = offsetof(struct user_regs_struct, regs[0]),
+    CALL_FOURTH_ARGUMENT = offsetof(struct user_regs_struct, regs[3]),
+};
+#endif
+
+/* Of a thread that stands at a system call. */
+static inline void set_register(pid_t tid, size_t at, unsigned long value)
+{
+    struct user_regs_struct regs;
+    struct iovec all = {&regs, sizeof regs};
+
+    check(ptrace(PTRACE_GETREGSET, tid, NT_PRSTATUS, &all) == 0, "GETREGSET");
+    memcpy((char *)&regs + at, &value, sizeof value);
+    check(ptrace(PTRACE_SETREGSET, tid, NT_PRSTATUS, &all) == 0, "SETREGSET");
+}
 
 /* On to the thread's next entry of a system call, or return from one; signals are passed on. */
 static struct __ptrace_syscall_info next_call(pid_t tid)
