@@ -27,19 +27,27 @@ static bool is_same_file(const struct stat *a, const struct stat *b)
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* Of a copy, where there is no /proc. */
-static int stat_copy(int fd, struct stat *ret_st)
+int descriptor_borrow(const struct descriptors *descriptors, int fd)
 {
-    const int copy = sys_copy_of_process_fd(fd);
+    return descriptors->is_shared ? fd : sys_copy_of_process_fd(fd);
+}
 
-    if (copy < 0)
-        return copy;
-    const int err = sys_fstat(copy, ret_st);
-    sys_close(copy);
+void descriptor_give_back(const struct descriptors *descriptors, int number)
+{
+    if (!descriptors->is_shared && number >= 0)
+        sys_close(number);
+}
+
+static int stat_borrowed(const struct descriptors *descriptors, int fd, struct stat *ret_st)
+{
+    const int number = descriptor_borrow(descriptors, fd);
+    const int err = number < 0 ? number : sys_fstat(number, ret_st);
+
+    descriptor_give_back(descriptors, number);
     return err;
 }
 
-/* Through /proc: it shows the program's, whichever thread looks. */
+/* Through /proc, where there is one: it shows the program's, whichever thread looks. */
 static int stat_listed(const struct descriptors *descriptors, int fd, int flags,
                        struct stat *ret_st)
 {
@@ -47,7 +55,7 @@ static int stat_listed(const struct descriptors *descriptors, int fd, int flags,
     struct text text;
 
     if (descriptors->directory < 0)
-        return stat_copy(fd, ret_st);
+        return stat_borrowed(descriptors, fd, ret_st);
     text_init(&text, name, sizeof name);
     text_addf(&text, "%d", fd);
     return sys_fstatat(descriptors->directory, name, ret_st, flags);
@@ -77,17 +85,6 @@ void descriptors_end(const struct descriptors *descriptors)
 {
     if (descriptors->directory >= 0)
         sys_close(descriptors->directory);
-}
-
-int descriptor_borrow(const struct descriptors *descriptors, int fd)
-{
-    return descriptors->is_shared ? fd : sys_copy_of_process_fd(fd);
-}
-
-void descriptor_give_back(const struct descriptors *descriptors, int number)
-{
-    if (!descriptors->is_shared && number >= 0)
-        sys_close(number);
 }
 
 /* ---- one of them ---- */
