@@ -176,6 +176,13 @@ void agent_disarm(void)
     is_ready = false;
 }
 
+/* Before anything is started: for all of this process's life. */
+static void switch_off(void)
+{
+    config.is_off = true;
+    config.http = "off";
+}
+
 /* ---- sanitizers ---- */
 
 /* gcc's shared AddressSanitizer ends a program in which it is not the first library; it asks for its options here,
@@ -212,8 +219,7 @@ static void check_sanitizer(void)
     if (!sanitizer)
         return;
     const bool serves = http_is_wanted(&config);
-    config.is_off = true;
-    config.http = "off";
+    switch_off();
     if (*config.out || serves || *config.rules)
         log_warn("start: %s: %s is built into the program; cprof is off", dump_exe_name(),
                  sanitizer);
@@ -234,8 +240,7 @@ static void check_copies(void)
 
     if (first == (uintptr_t)&own_copy)
         return;
-    config.is_off = true;
-    config.http = "off";
+    switch_off();
     log_info("start: libcprof.so: another one is preloaded before it; this one is off");
 }
 
@@ -276,10 +281,8 @@ static void start(const char *const *environment)
         return;
     }
     config_read(&config, environment);
-    if (!config_selects(&config, dump_exe_name())) {
-        config.is_off = true;
-        config.http = "off"; /* the address is for the programs that are meant */
-    }
+    if (!config_selects(&config, dump_exe_name()))
+        switch_off(); /* the address is for the programs that are meant */
     check_copies();
     check_sanitizer();
     set_memory_cap(config.memory_bytes);
