@@ -481,9 +481,7 @@ static void read_file(struct reading *reading, const char *path)
         read_lines(reading, data);
     else
         complain(reading, "CPROF_CONFIG=%s: %s; the file is ignored", path,
-                 n == -EINVAL          ? "not a regular file"
-                 : n == FILE_BYTES_MAX ? "64 KiB or larger"
-                                       : text_errno((int)-n));
+                 n < 0 ? file_error_text((int)n) : "64 KiB or larger");
     arena_unmap(data, FILE_BYTES);
 }
 

@@ -518,7 +518,7 @@ static void read_file(struct rules *rules, const char *path)
         name && data ? file_read_regular(path, data, FILE_BYTES) : -(ssize_t)ENOMEM;
 
     if (n < 0)
-        complain_file(rules, path, n == -EINVAL ? "not a regular file" : text_errno((int)-n));
+        complain_file(rules, path, file_error_text((int)n));
     else if (n == RULES_FILE_BYTES_MAX)
         complain_file(rules, path, "256 KiB or larger");
     else

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "base/sys.h"
+#include "base/text.h"
 
 ssize_t file_read_proc(const char *path, char *data, size_t capacity)
 {
@@ -47,4 +48,9 @@ ssize_t file_read_regular(const char *path, char *data, size_t capacity)
     }
     data[n < 0 ? 0 : size] = '\0';
     return n < 0 ? n : (ssize_t)size;
+}
+
+const char *file_error_text(int err)
+{
+    return err == -EINVAL ? "not a regular file" : text_errno(-err);
 }

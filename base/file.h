@@ -17,5 +17,7 @@ ssize_t file_read_proc(const char *path, char *data, size_t capacity);
 /* The same of a file that a setting names.  -EINVAL: a terminal, a pipe or a device, which would have us
  * wait, or take what the program wants to read; -EISDIR; and the errors of open(2). */
 ssize_t file_read_regular(const char *path, char *data, size_t capacity);
+/* What its error says to whoever made the setting. */
+const char *file_error_text(int err);
 
 #endif
