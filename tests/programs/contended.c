@@ -360,6 +360,22 @@ static struct bounds watch(pthread_t thread)
                            atomic_load(&hoped_until) - atomic_load(&hopes_since)};
 }
 
+/* Holds what it waits for, so long from when that is seen. */
+static int64_t hold_on(int64_t ns)
+{
+    await_waiting(&hopeful_tid);
+    const int64_t seen = now_ns();
+    sleep_until(seen + ns);
+    return seen;
+}
+/* It got it, or learned that nobody can: from when it was seen to the release it has waited. */
+static struct bounds until_released(int64_t seen, int64_t before, pthread_t thread)
+{
+    pthread_join(thread, NULL);
+    return (struct bounds){before - seen,
+                           atomic_load(&hoped_until) - atomic_load(&hopes_since)};
+}
+
 NAMED struct bounds reads_while_one_gives_up(void)
 {
     pthread_rwlock_rdlock(&rwlock);
@@ -399,14 +415,9 @@ NAMED struct bounds gives_it_up_for_good(void)
     pthread_join(thread, NULL);
     check(pthread_mutex_lock(&robust) == EOWNERDEAD, "owner dead");
     thread = start_hoping(hopes_for_it);
-    await_waiting(&hopeful_tid);
-    const int64_t seen = now_ns();
-    sleep_until(seen + 20000000);
-    const int64_t before = now_ns();
+    const int64_t seen = hold_on(20000000), before = now_ns();
     pthread_mutex_unlock(&robust);
-    pthread_join(thread, NULL);
-    return (struct bounds){before - seen,
-                           atomic_load(&hoped_until) - atomic_load(&hopes_since)};
+    return until_released(seen, before, thread);
 }
 
 /* ---- the owner locks it once more ---- */
@@ -434,15 +445,11 @@ NAMED struct bounds holds_it_twice(int robustness, int protocol)
     pthread_mutex_init(&nested, &attr);
     pthread_mutex_lock(&nested);
     const pthread_t thread = start_hoping(waits_for_nested);
-    await_waiting(&hopeful_tid);
-    const int64_t seen = now_ns();
-    sleep_until(seen + 5000000);
+    const int64_t seen = hold_on(5000000);
     locks_it_again();
     const int64_t before = now_ns();
     pthread_mutex_unlock(&nested);
-    pthread_join(thread, NULL);
-    return (struct bounds){before - seen,
-                           atomic_load(&hoped_until) - atomic_load(&hopes_since)};
+    return until_released(seen, before, thread);
 }
 static void again(void)
 {
@@ -484,17 +491,13 @@ NAMED struct bounds reads_for_longer(void)
     check(!pthread_create(&reader, NULL, reader_main, NULL), "pthread_create");
     pthread_barrier_wait(&both_read);
     const pthread_t writer = start_hoping(waits_to_write);
-    await_waiting(&hopeful_tid);
-    const int64_t seen = now_ns();
-    sleep_until(seen + 10000000);
+    const int64_t seen = hold_on(10000000);
     pthread_barrier_wait(&both_read); /* the other one unlocks */
     pthread_barrier_wait(&both_read);
     const int64_t before = now_ns();
     pthread_rwlock_unlock(&rwlock);
-    pthread_join(writer, NULL);
     pthread_join(reader, NULL);
-    return (struct bounds){before - seen,
-                           atomic_load(&hoped_until) - atomic_load(&hopes_since)};
+    return until_released(seen, before, writer);
 }
 
 /* ---- nobody waits ---- */
