@@ -140,10 +140,14 @@ class DemoTest(PreloadTest):
             shutil.copy(BUILD / name, build)
         (build / "demo/blobserver").write_text("#!/bin/sh\nexit 3\n")
         (build / "demo/blobserver").chmod(0o755)
-        done = demo(build, TMPDIR=self.tmp)
-        self.assertEqual(done.returncode, 1, done.stdout)
-        self.assertIn('before it said "half way"', done.stderr.decode())
-        self.assertEqual(left_in(self.tmp), [])
+        # the shell that runs the demo notices the end when it expects a line, or before its next command
+        (self.tmp / "notice").write_text("trap 'for ((i = 0; i < 20; i++)); do [ -z \"$(jobs -rp)\" ] || sleep 0.01; done' DEBUG\n")
+        for name, notice in (("late", {}), ("at once", {"BASH_ENV": self.tmp / "notice"})):
+            with self.subTest(name):
+                done = demo(build, TMPDIR=self.tmp, **notice)
+                self.assertEqual(done.returncode, 1, done.stdout)
+                self.assertIn('before it said "half way"', done.stderr.decode())
+                self.assertEqual(left_in(self.tmp), [])
 
 
 class DepsTest(unittest.TestCase):
