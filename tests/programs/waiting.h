@@ -40,7 +40,9 @@ static inline bool is_in_futex(pid_t tid)
     ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
     if (fd >= 0)
         close(fd);
-    return n > 0 && (!strncmp(text, "202 ", 4) || !strncmp(text, "449 ", 4));
+    /* futex, futex_waitv, and restart_syscall: one with a time limit, after the process was stopped */
+    return n > 0 && (!strncmp(text, "202 ", 4) || !strncmp(text, "449 ", 4) ||
+                     !strncmp(text, "219 ", 4));
 }
 
 /* Returns when the thread whose number is (or will be) in *tid waits. */
