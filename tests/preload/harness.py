@@ -15,6 +15,7 @@ import resource
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -355,6 +356,11 @@ class PreloadTest(unittest.TestCase):
         """A victim that is traced by its child (traced.h) says so when that is not allowed."""
         if run.status == 77:
             self.skipTest("no process may be traced here")
+
+    def skip_unreadable(self):
+        """The library cannot be loaded by user 65534: it lies in a private directory, or was built under a private umask."""
+        if not all(os.stat(path).st_mode & stat.S_IXOTH for path in (LIBRARY.resolve(), *LIBRARY.resolve().parents)):
+            self.skipTest(f"user 65534 may not load {LIBRARY}")
 
     def assert_same(self, expected, run, what=""):
         """The program did what it does without the agent."""
