@@ -293,7 +293,10 @@ class Process:
         return self.run
 
 
-def limit_core():
+def in_foreground():
+    """Nothing is ignored, as for what a shell or nohup starts in the background; and no core is left."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
@@ -313,12 +316,12 @@ def _command(program, args):
     return [victim(program)] + list(args)
 
 
-def start_bare(program, *args, env=None, cwd=None, stdin=b"", preexec=limit_core, seconds=SECONDS, directory=None,
+def start_bare(program, *args, env=None, cwd=None, stdin=b"", preexec=in_foreground, seconds=SECONDS, directory=None,
                **more):
     return Process(_command(program, args), clean_env(**(env or {})), cwd, stdin, preexec, seconds, directory, **more)
 
 
-def start(program, *args, env=None, cwd=None, stdin=b"", preexec=limit_core, seconds=SECONDS, directory=None, out=True,
+def start(program, *args, env=None, cwd=None, stdin=b"", preexec=in_foreground, seconds=SECONDS, directory=None, out=True,
           pass_fds=(), capture=True, **settings):
     """Starts a victim (by name) or a command (a list) under the agent; CPROF_x=... are its settings.
 

@@ -69,7 +69,7 @@ class Signals(ExitTest):
 
     def test_that_are_ignored_at_the_start_stay_ignored(self):
         def ignore():
-            harness.limit_core()
+            harness.in_foreground()
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
         harness.compare_bare(self, "exit_ways", "raise-TERM", preexec=ignore)

@@ -1070,7 +1070,7 @@ class TestHttpSockets(PreloadTest):
     def test_serve_on_where_descriptors_are_few(self):
         for limit in (12, 64, min(1030, resource.getrlimit(resource.RLIMIT_NOFILE)[1])):
             def few():
-                harness.limit_core()
+                harness.in_foreground()
                 resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
             with self.subTest(limit), Served(preexec=few, **EXACT) as served:
                 served.do("keep")

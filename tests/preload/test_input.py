@@ -19,7 +19,7 @@ RATE = {"CPROF_HEAP_RATE": 1}
 def files_up_to(size):
     """For a process that may write none that is larger."""
     def limit():
-        harness.limit_core()
+        harness.in_foreground()
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     return limit
 
@@ -169,7 +169,7 @@ class Settings(harness.PreloadTest):
 
 
 class Output(harness.PreloadTest):
-    def refused(self, out, *parts, preexec=harness.limit_core, command=None, cwd=None, **settings):
+    def refused(self, out, *parts, preexec=harness.in_foreground, command=None, cwd=None, **settings):
         expected = harness.bare("exit_ways")
         run = preload(command or "exit_ways", out=out, preexec=preexec, cwd=cwd, CPROF_HEAP_RATE=1, **settings)
         self.assertEqual((run.status, run.stdout), (expected.status, expected.stdout))
@@ -241,7 +241,7 @@ class Output(harness.PreloadTest):
 
     def test_of_a_start_directory_that_no_path_names_is_off_and_said_only_when_asked_for(self):
         def deep():
-            harness.limit_core()
+            harness.in_foreground()
             for _ in range(20):
                 os.makedirs("d" * 250, exist_ok=True)
                 os.chdir("d" * 250)
@@ -358,7 +358,7 @@ class Output(harness.PreloadTest):
         self.assertEqual(run.status, 11)
         self.assertEqual((directory / "precious").read_text(), "mine")
 
-    def namespaced(self, setup, out, look, program=None, preexec=harness.limit_core, **settings):
+    def namespaced(self, setup, out, look, program=None, preexec=harness.in_foreground, **settings):
         """Runs the victim where `setup` has mounted something at `out`; gives the run and what `look` prints after."""
         if not harness.can_mount():
             self.skipTest("no right to mount in a namespace of its own")
@@ -491,7 +491,7 @@ class Surroundings(harness.PreloadTest):
         for closed in ((0, 1, 2), (2,), (1,), (0,)):
             for settings in (RATE, {}):
                 def close(closed=closed):
-                    harness.limit_core()
+                    harness.in_foreground()
                     for fd in closed:
                         os.close(fd)
                 work = [harness.temporary_directory() for _ in range(2)]
@@ -575,7 +575,7 @@ class Surroundings(harness.PreloadTest):
 
     def test_a_small_address_space_is_no_reason_to_die(self):
         def limited():
-            harness.limit_core()
+            harness.in_foreground()
             resource.setrlimit(resource.RLIMIT_AS, (48 << 20, 48 << 20))
         expected = harness.bare("known", preexec=limited)
         self.assertEqual(expected.status, 0)

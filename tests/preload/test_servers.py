@@ -122,7 +122,7 @@ class Postgres(harness.PreloadTest):
 
     def life(self, launch, directory, **settings):
         def ordinary_user():
-            harness.limit_core()
+            harness.in_foreground()
             if os.getuid() == 0:
                 os.setgroups([])
                 os.setgid(65534)

@@ -9,7 +9,7 @@ from harness import preload, start
 
 
 def ignore_usr2():
-    harness.limit_core()
+    harness.in_foreground()
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
 
