@@ -260,6 +260,8 @@ class Process:
         reader.join(max(0.1, self.deadline - time.monotonic()))
         if not answer:
             self.hang("prints nothing")
+        if not answer[0]:
+            self.wait_for(lambda: False, "a line of its output")
         self._read = getattr(self, "_read", b"") + answer[0]
         return answer[0].decode().rstrip("\n")
 
