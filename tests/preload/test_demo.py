@@ -151,9 +151,9 @@ class DemoTest(PreloadTest):
 
 
 class DepsTest(unittest.TestCase):
-    def deps(self, *arguments):
+    def deps(self, *arguments, path="/usr/bin:/bin", **env):
         return subprocess.run([ROOT / "scripts/deps", *arguments], stdin=subprocess.DEVNULL, timeout=60, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, env={**os.environ, "PATH": "/usr/bin:/bin"})
+                              stderr=subprocess.PIPE, env={**os.environ, "PATH": path, **env})
 
     def test_the_list_is_one_package_per_line(self):
         done = self.deps("--list")
@@ -168,12 +168,22 @@ class DepsTest(unittest.TestCase):
 
     @unittest.skipUnless(shutil.which("dpkg-query"), "no dpkg here")
     def test_nothing_is_said_or_done_when_all_is_there(self):
-        wanted = subprocess.run(["dpkg-query", "-W", *self.deps("--list").stdout.decode().split()], stdout=subprocess.DEVNULL,
-                                stderr=subprocess.PIPE)
-        if wanted.returncode:
+        wanted = subprocess.run(["dpkg-query", "-W", "-f", "${db:Status-Status}\n", *self.deps("--list").stdout.decode().split()],
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if wanted.returncode or set(wanted.stdout.split()) != {b"installed"}:
             self.skipTest(f"something is missing here: {wanted.stderr.decode().strip()}")
         done = self.deps()
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"", b""))
+
+    def test_what_cannot_be_installed_is_no_error_where_only_tests_need_it(self):
+        folder = temporary_directory()
+        for name, text in (("dpkg-query", '[ "${4-}" = "$MISSING" ] || echo installed'), ("id", "echo 1000"), ("sudo", "exit 1")):
+            (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+            (folder / name).chmod(0o755)
+        for missing, status in (("valgrind", 0), ("gcc", 1)):
+            done = self.deps(path=f"{folder}:/usr/bin:/bin", MISSING=missing)
+            self.assertEqual((done.returncode, done.stdout), (status, f"deps: installing: {missing}\n".encode()))
+            self.assertEqual(done.stderr.decode(), f"deps: not root and no sudo; as root: apt-get install {missing}\n")
 
 
 if __name__ == "__main__":
