@@ -2,30 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include "tests/check.h"
+#include "tests/unit/help.h"
 
 enum { MANY_BYTES = 300000 };
-
-static char folder[] = "/tmp/cprof-file-test.XXXXXX";
-
-static const char *in_folder(const char *name)
-{
-    static char path[128];
-
-    if (folder[sizeof folder - 2] == 'X' && !mkdtemp(folder))
-        FAIL("mkdtemp: %s", strerror(errno));
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
-
-__attribute__((destructor)) static void remove_folder(void)
-{
-    rmdir(folder);
-}
 
 static void put(const char *path, const char *bytes, size_t n)
 {
@@ -63,7 +44,8 @@ TEST(what_is_not_there_is_an_error_and_an_empty_text)
     CHECK_INT(file_read_proc("/proc/self/nothing", data, sizeof data), -ENOENT, "proc");
     CHECK_STR(data, "", "proc");
     strcpy(data, "before");
-    CHECK_INT(file_read_regular(in_folder("nothing"), data, sizeof data), -ENOENT, "regular");
+    CHECK_INT(file_read_regular(scratch_path("nothing"), data, sizeof data), -ENOENT,
+              "regular");
     CHECK_STR(data, "", "regular");
     strcpy(data, "before");
     CHECK_INT(file_read_regular("/tmp", data, sizeof data), -EISDIR, "a folder");
@@ -74,7 +56,7 @@ TEST(what_is_not_there_is_an_error_and_an_empty_text)
 
 TEST(a_regular_file_is_read_to_its_end_or_to_that_of_the_memory)
 {
-    const char *path = in_folder("many");
+    const char *path = scratch_path("many");
     char *bytes = malloc(MANY_BYTES), *data = malloc(MANY_BYTES + 1);
 
     for (size_t i = 0; i < MANY_BYTES; i++)
@@ -88,7 +70,6 @@ TEST(a_regular_file_is_read_to_its_end_or_to_that_of_the_memory)
     put(path, "", 0);
     CHECK_INT(file_read_regular(path, data, MANY_BYTES), 0, "empty");
     CHECK_STR(data, "", "empty");
-    unlink(path);
     free(bytes);
     free(data);
 }
@@ -96,7 +77,7 @@ TEST(a_regular_file_is_read_to_its_end_or_to_that_of_the_memory)
 /* open() of a pipe that nobody writes to would never return. */
 TEST(what_would_have_us_wait_is_refused_and_dev_null_is_empty)
 {
-    const char *path = in_folder("pipe");
+    const char *path = scratch_path("pipe");
     char data[8] = "before";
 
     CHECK_INT(mkfifo(path, 0600), 0, "mkfifo");
@@ -104,5 +85,4 @@ TEST(what_would_have_us_wait_is_refused_and_dev_null_is_empty)
     CHECK_STR(data, "", "a pipe");
     CHECK_INT(file_read_regular("/dev/zero", data, sizeof data), -EINVAL, "a device");
     CHECK_INT(file_read_regular("/dev/null", data, sizeof data), 0, "/dev/null");
-    unlink(path);
 }

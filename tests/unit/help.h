@@ -63,7 +63,8 @@ static inline const char *scratch_folder(void)
 
     if (*scratch)
         return scratch;
-    snprintf(scratch, sizeof scratch, "%s/cprof-unit-XXXXXX", parent ? parent : "/tmp");
+    snprintf(scratch, sizeof scratch, "%s/cprof-unit-XXXXXX",
+             parent && *parent ? parent : "/tmp");
     if (!mkdtemp(scratch))
         abort();
     return scratch;
