@@ -606,7 +606,7 @@ class Run(unittest.TestCase):
                                         ("", 127, "not found"),
                                         (self.program("noise", b"noise"), 126, "Exec format"),
                                         (self.program("lost", b"#!/no/such/one -x\n"), 126, "/no/such/one")):
-            done = self.run_(command)
+            done = self.run_(command, PATH="/usr/bin:/bin")
             self.assertEqual((done.returncode, done.stdout), (status, ""), command)
             self.assertRegex(done.stderr, rf"\Acprof: run: {re.escape(str(command))}: .*{reason}.*\n\Z")
 
