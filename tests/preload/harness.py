@@ -305,11 +305,18 @@ def in_foreground():
 _directories = []
 
 
-def temporary_directory():
+def temporary_directory(parent=None):
     """A new empty directory, removed when the test run ends."""
-    holder = tempfile.TemporaryDirectory(prefix="cprof-test-")
+    holder = tempfile.TemporaryDirectory(prefix="cprof-test-", dir=parent)
     _directories.append(holder)
     return Path(holder.name)
+
+
+def public_directory():
+    """One that other users can enter, also where TMPDIR is private."""
+    directory = temporary_directory("/tmp")
+    os.chmod(directory, 0o755)
+    return directory
 
 
 def _command(program, args):

@@ -884,9 +884,7 @@ class TestHttpSockets(PreloadTest):
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root to be another user")
     def test_of_a_file_are_for_the_same_user_and_root(self):
-        directory = temporary_directory()
-        os.chmod(directory, 0o755)
-        path = directory / "s"
+        path = harness.public_directory() / "s"
         with Served(path) as served:
             os.chmod(path, 0o666)  # who gets that far is asked who it is
             code = ("import os, socket, sys; os.setuid(65534); s = socket.socket(socket.AF_UNIX);"

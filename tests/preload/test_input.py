@@ -397,8 +397,7 @@ class Output(harness.PreloadTest):
                 self.assertEqual(left, ["filler"])
 
     def test_without_permission_is_named_with_the_reason(self):
-        directory = harness.temporary_directory()
-        os.chmod(directory, 0o755)
+        directory = harness.public_directory()
         (directory / "out").mkdir(mode=0o555)
         if os.geteuid() != 0:
             run = preload("exit_ways", out=directory / "out", CPROF_HEAP_RATE=1)
@@ -419,8 +418,7 @@ class Output(harness.PreloadTest):
 
     def readable_copy(self, path):
         """A copy that another user can reach, wherever the build folder lies."""
-        directory = harness.temporary_directory()
-        os.chmod(directory, 0o755)
+        directory = harness.public_directory()
         copy = directory / path.name
         copy.write_bytes(path.read_bytes())
         copy.chmod(0o755)

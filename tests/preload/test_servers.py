@@ -74,8 +74,7 @@ http {{ access_log off; server {{ listen 127.0.0.1:{port}; location / {{ return 
     def life(self, launch, **settings):
         """Start, reload, upgrade of the binary by SIGUSR2, and the end of both masters."""
         nginx = shutil.which("nginx") or tool("/usr/sbin/nginx")
-        directory = harness.temporary_directory()
-        os.chmod(directory, 0o755)
+        directory = harness.public_directory()
         (directory / "logs").mkdir()
         (directory / "out").mkdir()
         os.chmod(directory / "out", 0o777)  # for the workers, which are another user
@@ -157,10 +156,10 @@ class Postgres(harness.PreloadTest):
     def test_initdb_and_pgbench(self):
         self.find("pgbench")
         self.skip_unreadable()
-        expected, answers = self.life(start_bare, harness.temporary_directory())
+        expected, answers = self.life(start_bare, harness.public_directory())
         self.assertEqual(answers, [0, 0, (0, "200|t\n")])
         for settings in ({}, {"CPROF_INTERVAL": "100ms", "CPROF_KEEP": "2"}):
-            run, mine = self.life(start, harness.temporary_directory(), **settings)
+            run, mine = self.life(start, harness.public_directory(), **settings)
             self.assertEqual((run.status, mine), (expected.status, answers), run.stderr[-1000:])
             run.check_all()
             self.assertIn(run.pid, {file.pid for file in run.files() if file.profile == "heap"})
