@@ -276,10 +276,7 @@ static void start(const char *const *environment)
     process_init();
     process_self();
     modules_init();
-    if (!profile_init()) {
-        log_warn("start: memory: %s; cprof is off", text_errno(ENOMEM));
-        return;
-    }
+    profile_init();
     config_read(&config, environment);
     if (!config_selects(&config, dump_exe_name()))
         switch_off(); /* the address is for the programs that are meant */

@@ -177,7 +177,7 @@ int config_parse_list(const char *text, uint32_t *ret_profiles)
         const bool takes_off = *text == '-';
         uint32_t bit;
         text += *text == '+' || *text == '-';
-        const size_t size = strcspn(text, ",");
+        const size_t size = text_size_to(text, ',');
         const int err = find_profile(text, size, &bit);
         if (err < 0)
             return err;
@@ -229,7 +229,7 @@ static int read_flag(const char *text, config_flag *ret)
     return err;
 }
 
-static int read_text(const char *text, config_text *ret)
+static int copy_text(const char *text, config_text *ret)
 {
     const size_t size = strlen(text) + 1;
     char *copy = arena_alloc(size);
@@ -237,6 +237,17 @@ static int read_text(const char *text, config_text *ret)
     if (!copy)
         return -ENOMEM;
     *ret = memcpy(copy, text, size);
+    return 0;
+}
+
+static bool is_default(const char *text);
+
+/* Defaults are constant and need no copy. */
+static int read_text(const char *text, config_text *ret)
+{
+    if (!is_default(text))
+        return copy_text(text, ret);
+    *ret = text;
     return 0;
 }
 
@@ -298,6 +309,14 @@ static const struct option options[] = {
 #undef OPTION
 #undef OPTION_LATER
 
+static bool is_default(const char *text)
+{
+    for (size_t i = 0; i < COUNT_OF(options); i++)
+        if (text == options[i].by_default)
+            return true;
+    return false;
+}
+
 /* The value of option number `index`; 0 or -errno. */
 static int read_option(struct config *config, size_t index, const char *text)
 {
@@ -325,7 +344,7 @@ bool config_selects(const struct config *config, const char *exe)
     for (const char *at = config->exe; *at; at += *at == ',') {
         const bool excludes = *at == '!';
         at += excludes;
-        const size_t size = strcspn(at, ",");
+        const size_t size = text_size_to(at, ',');
         text_init(&text, glob, sizeof glob);
         text_add_bytes(&text, at, size);
         const bool matches = text_glob(glob, exe);
@@ -441,12 +460,12 @@ static void read_shorthand(struct reading *reading, const char *at)
         return;
     }
     while (*at) {
-        size_t size = strcspn(at, ",");
+        size_t size = text_size_to(at, ',');
         for (;;) {
             const char *next = at + size;
-            if (*next != ',' || !next[1] || memchr(next + 1, '=', strcspn(next + 1, ",")))
+            if (*next != ',' || !next[1] || memchr(next + 1, '=', text_size_to(next + 1, ',')))
                 break;
-            size += 1 + strcspn(next + 1, ",");
+            size += 1 + text_size_to(next + 1, ',');
         }
         set_pair(reading, at, size);
         at += size;
@@ -457,7 +476,7 @@ static void read_shorthand(struct reading *reading, const char *at)
 static void read_lines(struct reading *reading, const char *at)
 {
     while (*at) {
-        const size_t size = strcspn(at, "\n");
+        const size_t size = text_size_to(at, '\n');
         size_t begin = 0, end = size;
         while (begin < end && (at[begin] == ' ' || at[begin] == '\t'))
             begin++;
@@ -534,7 +553,7 @@ static void add_unbuilt(struct text *text, const char *list)
         const bool takes_off = *list == '-';
         uint32_t bit = 0;
         list += takes_off || *list == '+';
-        const size_t size = strcspn(list, ",");
+        const size_t size = text_size_to(list, ',');
         if (!takes_off && find_profile(list, size, &bit) == 0 && bit && !(bit & built)) {
             text_add(text, text->size ? ", " : "");
             text_add_bytes(text, list, size);
@@ -578,7 +597,7 @@ static const char *find_log(struct reading *reading)
     if (err == 0) {
         text_init(&text, path + strlen(path), sizeof path - strlen(path));
         text_addf(&text, "/%s", log);
-        err = text.cut ? -ENAMETOOLONG : read_text(path, &log);
+        err = text.cut ? -ENAMETOOLONG : copy_text(path, &log);
     }
     if (err == 0)
         return log;
@@ -611,7 +630,7 @@ size_t config_read(struct config *config, const char *const *environment)
     for (size_t i = 0; i < COUNT_OF(options); i++)
         read_option(config, i, options[i].by_default);
     if ((value = find(environment, "OTEL_SERVICE_NAME")))
-        read_text(value, &config->service);
+        copy_text(value, &config->service);
 
     /* Twice: where complaints go is a setting too. */
     read_sources(&reading, environment);

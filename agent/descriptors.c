@@ -61,11 +61,13 @@ static int stat_listed(const struct descriptors *descriptors, int fd, int flags,
     return sys_fstatat(descriptors->directory, name, ret_st, flags);
 }
 
-/* The directory that was just opened is found in itself. */
+/* /proc/self shows those of the first thread; else the directory that was just opened is found in itself. */
 static bool is_shared(const struct descriptors *descriptors)
 {
     struct stat own, listed;
 
+    if (sys_gettid() == sys_getpid())
+        return true;
     if (descriptors->directory < 0)
         return !agent_thread_is_apart_here() && !apart_is_here();
     return sys_fstat(descriptors->directory, &own) == 0 &&

@@ -284,8 +284,8 @@ void connection_read(struct record *record, int64_t *ret_values)
 
 static void inherit(int fd, void *arg)
 {
-    if (!handles_has(fd) && !is_agents(arg, fd) &&
-        (handles_follow(HANDLES_ALL) || descriptor_is_socket(arg, fd)))
+    if ((handles_follow(HANDLES_ALL) || descriptor_is_socket(arg, fd)) && !handles_has(fd) &&
+        !is_agents(arg, fd))
         handles_add_inherited(fd);
 }
 

@@ -12,28 +12,41 @@
 #include "base/compiler.h"
 #include "base/pool.h"
 
-static struct pool records LARGE; /* by number; the overflow records come first */
+/* By number: those of the overflow come first and need no memory. */
 static struct record overflow_records[N_SOURCES];
-/* And those of sources made at run time; NULL: not there yet. */
+static struct pool records LARGE; /* by number - N_SOURCES */
+/* Those of the overflow of sources made at run time; NULL: not there yet. */
 static struct record *_Atomic made_overflow[SOURCES_MADE_MAX] LARGE;
 static _Atomic uint32_t n_made;
 
-static bool init_overflow(struct record *record, uint32_t source)
+/* Gives it its number. */
+static bool take_number(struct record *record)
 {
-    record->stack = &stack_overflow;
-    record->source = source;
-    if (!pool_number(&records, &record->id))
+    uint32_t id;
+
+    if (!pool_number(&records, &id))
         return false;
-    pool_set(&records, record->id, record);
+    record->id = N_SOURCES + id;
     return true;
 }
 
-bool profile_init(void)
+static void publish(struct record *record)
 {
-    for (uint32_t source = 0; source < N_SOURCES; source++)
-        if (!init_overflow(&overflow_records[source], source))
-            return false;
-    return true;
+    pool_set(&records, record->id - N_SOURCES, record);
+}
+
+static void init_overflow(struct record *record, uint32_t source)
+{
+    record->stack = &stack_overflow;
+    record->source = source;
+}
+
+void profile_init(void)
+{
+    for (uint32_t source = 0; source < N_SOURCES; source++) {
+        init_overflow(&overflow_records[source], source);
+        overflow_records[source].id = source;
+    }
 }
 
 uint32_t record_new_source(void)
@@ -47,7 +60,11 @@ uint32_t record_new_source(void)
         if (n == SOURCES_MADE_MAX)
             return 0;
     while (!cas_relaxed(&n_made, &n, n + 1));
-    if (!init_overflow(record, N_SOURCES + n) || !thread_add_source(N_SOURCES + n))
+    init_overflow(record, N_SOURCES + n);
+    if (!take_number(record))
+        return 0;
+    publish(record);
+    if (!thread_add_source(N_SOURCES + n))
         return 0;
     store_release(&made_overflow[n], record); /* pairs with overflow_of */
     return N_SOURCES + n;
@@ -61,12 +78,12 @@ static struct record *overflow_of(uint32_t source)
 
 struct record *record_get(uint32_t id)
 {
-    return pool_get(&records, id);
+    return id < N_SOURCES ? &overflow_records[id] : pool_get(&records, id - N_SOURCES);
 }
 
 size_t records_count(void)
 {
-    return pool_count(&records);
+    return N_SOURCES + pool_count(&records);
 }
 
 /* ---- records of a stack ---- */
@@ -91,13 +108,13 @@ static struct trie_item *make(const struct trie_key *key)
     const struct record_key *wanted = (const void *)key;
     struct record *record = arena_alloc(sizeof *record);
 
-    if (!record || !pool_number(&records, &record->id))
+    if (!record || !take_number(record))
         return NULL;
     record->item.hash = key->hash;
     record->stack = wanted->stack;
     record->source = wanted->source;
     record->tag = wanted->tag;
-    pool_set(&records, record->id, record); /* one that loses the race stays, with zeros */
+    publish(record); /* one that loses the race stays, with zeros */
     return &record->item;
 }
 

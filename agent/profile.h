@@ -32,14 +32,14 @@ struct record {
     struct trie_item item; /* in the stack's trie, by (source, tag) */
     struct stack *stack;
     uint64_t tag;
-    uint32_t id;     /* number in the pool */
+    uint32_t id;     /* record_get() */
     uint32_t source; /* source.h */
     struct shard *_Atomic others[THREAD_SHARDS - 1];
     struct shard first;
 };
 
-/* Once, from the constructor. False: no memory, nothing can be recorded. */
-bool profile_init(void);
+/* Once, from the constructor. */
+void profile_init(void);
 
 /* The record of (source, stack, tag), made when it is new.  Without memory: the source's record
  * of stack_overflow, which always exists, with tag 0. */

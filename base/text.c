@@ -90,7 +90,7 @@ void text_addv(struct text *text, const char *format, va_list args)
 
     va_copy(copy, args);
     for (const char *at = format; *at;) {
-        const size_t plain = strcspn(at, "%");
+        const size_t plain = text_size_to(at, '%');
         text_add_bytes(text, at, plain);
         at += plain;
         if (*at == '%')

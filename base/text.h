@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/compiler.h"
 
@@ -61,6 +62,12 @@ static inline uint64_t text_hash(uint64_t hash, const char *string)
     for (; *string; string++)
         hash = text_hash_u64(hash, (unsigned char)*string);
     return hash;
+}
+
+/* Bytes before the first `end` or the NUL. */
+static inline size_t text_size_to(const char *string, char end)
+{
+    return (size_t)(strchrnul(string, end) - string);
 }
 
 bool text_starts_with(const char *string, const char *prefix);
