@@ -121,9 +121,7 @@ static void begin_page(struct http_exchange *exchange)
 static void refuse_error(struct http_exchange *exchange, int err)
 {
     switch (err) {
-    case -ENOMEM:
-        http_refuse(exchange, 503, "CPROF_MEMORY: the cap leaves no room for this");
-        break;
+    case -ENOMEM: http_refuse(exchange, 503, arena_refusal()); break;
     case -EBUSY: http_refuse(exchange, 503, "the process is ending"); break;
     default: http_refuse(exchange, 500, text_errno(-err));
     }

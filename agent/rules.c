@@ -42,8 +42,7 @@ PRINTF(2, 3) static bool fail(struct reader *r, const char *format, ...)
 
 static bool fail_memory(struct reader *r)
 {
-    return fail(r, "%s; expected more of CPROF_MEMORY, the line is left out",
-                text_errno(ENOMEM));
+    return fail(r, "%s; the line is left out", arena_refusal());
 }
 
 /* ---- words ---- */

@@ -76,7 +76,7 @@ static void run(void *arg)
 static void run_on_own_stack(uint32_t reasons) NEEDS(snapshot_lock)
 {
     if (!call_on_own_stack(run, &reasons))
-        log_warn_once("snapshot: CPROF_MEMORY: %s; no snapshot", "the cap leaves no room");
+        log_warn_once("snapshot: %s; no snapshot", arena_refusal());
 }
 
 /* Requests that arrive while the lock is held find it taken and leave; so look again after it. */

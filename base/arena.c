@@ -2,6 +2,7 @@
 #include "base/arena.h"
 
 #include <errno.h>
+#include <stdbool.h>
 
 #include "base/atomic.h"
 #include "base/compiler.h"
@@ -17,6 +18,7 @@ static _Atomic size_t cap;
 static _Atomic size_t reserve; /* part of the cap, for jobs only */
 static _Atomic size_t used;
 static _Atomic uint64_t n_refused;
+static _Atomic bool was_kernel; /* who refused last */
 static struct chunk *_Atomic current;
 
 void arena_set_cap(size_t cap_bytes, size_t reserve_bytes)
@@ -35,8 +37,9 @@ static size_t round_up(size_t size, size_t unit)
     return (size + unit - 1) & ~(unit - 1);
 }
 
-static void *refuse(void)
+static void *refuse(bool is_kernel)
 {
+    store_relaxed(&was_kernel, is_kernel);
     add_relaxed(&n_refused, 1);
     return NULL;
 }
@@ -45,16 +48,16 @@ static void *map(size_t size, size_t limit)
 {
     size = round_up(size, PAGE_BYTES);
     if (size == 0 || size > limit)
-        return refuse();
+        return refuse(false);
     if (add_relaxed(&used, size) + size > limit) {
         sub_relaxed(&used, size);
-        return refuse();
+        return refuse(false);
     }
     void *at = sys_mmap(NULL, size, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (sys_is_error(at)) {
         sub_relaxed(&used, size);
-        return refuse();
+        return refuse(true);
     }
     return at;
 }
@@ -119,6 +122,12 @@ size_t arena_used_bytes(void)
 uint64_t arena_n_refused(void)
 {
     return load_relaxed(&n_refused);
+}
+
+const char *arena_refusal(void)
+{
+    return load_relaxed(&was_kernel) ? "mmap: the kernel has no memory or address space for it"
+                                     : "CPROF_MEMORY: the cap leaves no room";
 }
 
 /* ---- workspaces ---- */

@@ -36,5 +36,7 @@ void workspace_drop(struct workspace *work);
 /* Bytes mapped now; calls that the cap or the kernel refused so far. */
 size_t arena_used_bytes(void);
 uint64_t arena_n_refused(void);
+/* What the last one was, for a message: "object: reason". */
+const char *arena_refusal(void);
 
 #endif

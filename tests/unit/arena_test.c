@@ -165,7 +165,10 @@ TEST_ALONE(what_the_kernel_refuses_is_not_counted_as_used)
     CHECK(!piece && !pages);
     CHECK_INT(arena_used_bytes(), 0, "used");
     CHECK_INT(arena_n_refused(), 2, "refused");
+    CHECK(strstr(arena_refusal(), "mmap"));
     CHECK(arena_alloc(100) != NULL);
+    CHECK(!arena_map((size_t)65 << 20));
+    CHECK(strstr(arena_refusal(), "CPROF_MEMORY"));
 }
 
 /* ---- many at once ---- */

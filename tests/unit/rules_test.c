@@ -291,7 +291,7 @@ TEST(without_memory_lines_are_left_out_and_said)
     rules_parse(&rules, "r", text, strlen(text));
     CHECK_STR(
         said,
-        "r:1: Cannot allocate memory; expected more of CPROF_MEMORY, the line is left out", "");
+        "r:1: CPROF_MEMORY: the cap leaves no room; the line is left out", "");
     CHECK_INT(rules.n_profiles, 0, "profiles");
 }
 
