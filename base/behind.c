@@ -8,14 +8,24 @@
 
 #include "base/compiler.h"
 
+#pragma weak _r_debug /* of the loader, which is not linked with */
+
 enum { WORD_BITS = 8 * sizeof(ElfW(Addr)) };
 
 /* ---- what an object says of itself ---- */
 
-/* The loader has made addresses of them, unless it could not write there. */
+static uintptr_t distance(uintptr_t a, uintptr_t b)
+{
+    return a < b ? b - a : a - b;
+}
+
+/* The loader has made addresses of them, unless it could not write there: they lie near what is read.  An object that was
+ * linked for a place may be moved down from there, too. */
 static const void *address(const struct link_map *map, ElfW(Addr) value)
 {
-    return (const void *)(value < map->l_addr ? map->l_addr + value : value);  // NOLINT
+    const uintptr_t at = (uintptr_t)map->l_ld, moved = map->l_addr + value;
+
+    return (const void *)(distance(moved, at) < distance(value, at) ? moved : value);  // NOLINT
 }
 
 static void read_hash(struct behind_object *object, const uint32_t *table)
@@ -85,6 +95,12 @@ static void read_list(struct behind *ret, struct link_map *map)
     ret->is_all = map && !map->l_next;
 }
 
+/* As the loader tells debuggers: others than the first one, where auditors (LD_AUDIT) live, since glibc 2.35. */
+static bool has_namespaces(void)
+{
+    return &_r_debug && _r_debug.r_version > 1;
+}
+
 void behind_init(struct behind *ret, const void *here)
 {
     Dl_info info;
@@ -92,6 +108,8 @@ void behind_init(struct behind *ret, const void *here)
 
     ret->n = 0;
     ret->is_all = false;
+    if (has_namespaces())
+        return;
     if (dladdr1(here, &info, (void **)&map, RTLD_DL_LINKMAP))
         read_list(ret, map);
 }
@@ -107,13 +125,14 @@ static uint32_t gnu_hash(const char *name)
     return hash;
 }
 
-/* Which one a name without a version means: one that is defined, and not an old version (hidden). */
+/* Which one a name without a version means: one that is defined, and not an old version (hidden).  The numbers up to
+ * VER_NDX_GLOBAL are no versions that could be hidden. */
 static bool is_meant(const struct behind_object *object, uint32_t i, const char *name)
 {
     enum { HIDDEN_VERSION = 0x8000 };
 
     return object->symbols[i].st_shndx != SHN_UNDEF &&
-           !(object->versions && object->versions[i] & HIDDEN_VERSION) &&
+           !(object->versions && object->versions[i] > (HIDDEN_VERSION | VER_NDX_GLOBAL)) &&
            strcmp(object->strings + object->symbols[i].st_name, name) == 0;
 }
 

@@ -233,6 +233,10 @@ class Allocators(harness.PreloadTest):
         truth = {line.split()[0]: tuple(map(int, line.split()[1:])) for line in run.text().splitlines()}
         self.assertEqual({name: heap.all_values(name) for name in truth}, truth)
 
+    def test_an_auditor_answers_for_what_is_behind_the_agent(self):
+        run = preload(["/bin/sh", "-c", ": >&2"], CPROF="off", env={"LD_AUDIT": harness.victim("libaudits")})
+        self.assertEqual((run.status, run.stderr.split(b"\n")[0]), (0, b"audited"))
+
     def huge_pages(self, preloads):
         """KiB of them in the agent's zeroed data, which follow its last mapping of a file, and whether these may have any."""
         if not os.path.exists("/sys/kernel/mm/transparent_hugepage"):

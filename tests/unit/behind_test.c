@@ -76,6 +76,52 @@ TEST(from_libc_on_nothing_is_known)
     CHECK(!behind_find(&behind, "malloc", &function));
 }
 
+/* ---- what objects say ---- */
+
+TEST(what_the_loader_could_not_write_is_moved_here)
+{
+    enum { IS_WRITTEN, IS_NOT };
+    static const struct {
+        const char *name;
+        uintptr_t linked, loaded;
+    } rows[] = {
+        {"anywhere",             0,              0x7f1234560000},
+        {"where it was linked",  0x600000000000, 0x600000000000},
+        {"above",                0x600000000000, 0x7f1234560000},
+        {"far above",            0x3000000000,   0x7f1234560000},
+        {"below",                0x7fff00000000, 0x7f1234560000},
+        {"just below",           0x7fff00000000, 0x7ffefff00000},
+        {"at an address of 32 bits", 0,          0x10000       },
+    };
+
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        for (int how = IS_WRITTEN; how <= IS_NOT; how++) {
+            const struct link_map map = {
+                .l_addr = rows[i].loaded - rows[i].linked,
+                .l_ld = (void *)(rows[i].loaded + 0x3e08),
+            };
+            const uintptr_t value = (how == IS_NOT ? rows[i].linked : rows[i].loaded) + 0x2a8;
+            CHECK_HEX((uintptr_t)address(&map, value), rows[i].loaded + 0x2a8, rows[i].name);
+        }
+}
+
+/* As dlsym() has it: numbers up to 1 are no versions that could be hidden. */
+TEST(only_versions_are_hidden)
+{
+    static const struct {
+        uint16_t version;
+        bool is_meant;
+    } rows[] = {{0, true},      {1, true},      {2, true},      {9, true},
+                {0x8000, true}, {0x8001, true}, {0x8002, false}, {0x8009, false}};
+    static const ElfW(Sym) symbol = {.st_name = 1, .st_shndx = 1};
+
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        const struct behind_object object = {
+            .symbols = &symbol, .strings = "\0close", .versions = &rows[i].version};
+        CHECK_INT(is_meant(&object, 0, "close"), rows[i].is_meant, "is meant");
+    }
+}
+
 /* ---- lists that are made up of copies of libc ---- */
 
 enum { ENTRIES_MAX = 128 };
