@@ -85,13 +85,13 @@ TEST(what_the_loader_could_not_write_is_moved_here)
         const char *name;
         uintptr_t linked, loaded;
     } rows[] = {
-        {"anywhere",             0,              0x7f1234560000},
-        {"where it was linked",  0x600000000000, 0x600000000000},
-        {"above",                0x600000000000, 0x7f1234560000},
-        {"far above",            0x3000000000,   0x7f1234560000},
-        {"below",                0x7fff00000000, 0x7f1234560000},
-        {"just below",           0x7fff00000000, 0x7ffefff00000},
-        {"at an address of 32 bits", 0,          0x10000       },
+        {"anywhere",                 0,              0x7f1234560000},
+        {"where it was linked",      0x600000000000, 0x600000000000},
+        {"above",                    0x600000000000, 0x7f1234560000},
+        {"far above",                0x3000000000,   0x7f1234560000},
+        {"below",                    0x7fff00000000, 0x7f1234560000},
+        {"just below",               0x7fff00000000, 0x7ffefff00000},
+        {"at an address of 32 bits", 0,              0x10000       },
     };
 
     for (size_t i = 0; i < COUNT_OF(rows); i++)
@@ -111,8 +111,16 @@ TEST(only_versions_are_hidden)
     static const struct {
         uint16_t version;
         bool is_meant;
-    } rows[] = {{0, true},      {1, true},      {2, true},      {9, true},
-                {0x8000, true}, {0x8001, true}, {0x8002, false}, {0x8009, false}};
+    } rows[] = {
+        {0,      true },
+        {1,      true },
+        {2,      true },
+        {9,      true },
+        {0x8000, true },
+        {0x8001, true },
+        {0x8002, false},
+        {0x8009, false}
+    };
     static const ElfW(Sym) symbol = {.st_name = 1, .st_shndx = 1};
 
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
