@@ -5,6 +5,7 @@
  * loader and none of them has it, there is none.  All else is left to dlsym(): an allocator or another preloaded library
  * in between, a function that is chosen when it is bound (IFUNC), an object without a GNU hash table or with a filtee,
  * a libc that comes before us (dlopen), and an auditor, which may answer dlsym() otherwise.
+ * LD_DYNAMIC_WEAK, with which a definition behind libc comes before libc's weak one, is not minded.
  *
  * What is read are the objects' own tables, which lie there as long as the process; the list up to there does not
  * change after the start.  Takes the loader's lock once, in behind_init(), like dlsym().
