@@ -115,6 +115,9 @@ struct drops {
 
 static struct drops *_Atomic made_drops[SOURCES_MADE_MAX] LARGE;
 
+/* Of the others: what threads dropped for which there was no memory either. */
+static struct drops unrecorded[N_SOURCES];
+
 bool thread_add_source(uint32_t source)
 {
     struct drops *drops = arena_alloc(sizeof *drops);
@@ -125,7 +128,8 @@ bool thread_add_source(uint32_t source)
 
 static struct drops *drops_of(uint32_t source)
 {
-    return load_acquire(&made_drops[source - N_SOURCES]);
+    return source < N_SOURCES ? &unrecorded[source]
+                              : load_acquire(&made_drops[source - N_SOURCES]);
 }
 
 void thread_count_kept(uint32_t source)
@@ -138,12 +142,9 @@ void thread_count_kept(uint32_t source)
 
 void thread_count_drop(uint32_t source, enum thread_drop why)
 {
-    struct thread *thread = thread_record();
+    struct thread *thread = source < N_SOURCES ? thread_record() : NULL;
 
-    if (source >= N_SOURCES)
-        add_relaxed(&drops_of(source)->n[why], 1);
-    else if (thread)
-        add_relaxed(&thread->n_dropped[source][why], 1);
+    add_relaxed(thread ? &thread->n_dropped[source][why] : &drops_of(source)->n[why], 1);
 }
 
 const char *thread_drop_text(enum thread_drop why)
@@ -167,7 +168,7 @@ uint64_t thread_sum_kept(uint32_t source)
 
 uint64_t thread_sum_dropped(uint32_t source, enum thread_drop why)
 {
-    uint64_t sum = source < N_SOURCES ? 0 : load_relaxed(&drops_of(source)->n[why]);
+    uint64_t sum = load_relaxed(&drops_of(source)->n[why]);
 
     for (struct thread *t = thread_first(); t && source < N_SOURCES; t = t->next)
         sum += load_relaxed(&t->n_dropped[source][why]);
