@@ -21,7 +21,7 @@ static uintptr_t distance(uintptr_t a, uintptr_t b)
 
 /* The loader has made addresses of them, unless it could not write there: they lie near what is read.  An object that was
  * linked for a place may be moved down from there, too. */
-static const void *address(const struct link_map *map, ElfW(Addr) value)
+static const void *address(const struct link_map *map, uintptr_t value)
 {
     const uintptr_t at = (uintptr_t)map->l_ld, moved = map->l_addr + value;
 
