@@ -63,11 +63,7 @@ static bool is_new_hidden(void)
 {
     if (modules_is_same_object((const void *)real.malloc, (const void *)real.sigaction))
         return false;
-    const void *operator_new = dlsym(RTLD_DEFAULT, "_Znwm");
-    if (!operator_new) {
-        dlerror();  // NOLINT(concurrency-mt-unsafe): the program must not find our miss
-        dlerror();  // NOLINT(concurrency-mt-unsafe)
-    }
+    const void *operator_new = real_dlsym(RTLD_DEFAULT, "_Znwm");
     return operator_new && modules_is_same_object((const void *)real.malloc, operator_new);
 }
 
