@@ -295,7 +295,7 @@ void opened_set(uint32_t kinds)
     struct descriptors descriptors;
 
     handles_set(kinds);
-    if (!is_new)
+    if (!is_new || descriptors_each_low(&descriptors, inherit, &descriptors))
         return;
     descriptors_begin(&descriptors);
     descriptors_each(&descriptors, inherit, &descriptors);

@@ -1,5 +1,7 @@
 """connection, blob and fd: what is open, by the stack that opened it."""
 
+import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -107,6 +109,23 @@ class Ways(harness.PreloadTest):
         self.assertEqual(live(run, "connection"), {"[inherited]": 2})
         run = start("handles", "plain", pass_fds=fds).finish()
         self.assertEqual(live(run, "connection"), {"[inherited]": 2, "keeps_pair": 2, "keeps_socket": 1})
+
+    def test_sockets_of_high_numbers_and_among_many_are_inherited_too(self):
+        ends = socket.socketpair()
+        self.addCleanup(lambda: [end.close() for end in ends])
+        for first, n_others in (70, 0), (900, 0), (20, 30), (500, 100):
+            with self.subTest(first=first, others=n_others):
+                with contextlib.ExitStack() as stack:
+                    fds = []
+                    for number, end in zip((first, first + 3), ends):
+                        fds.append(fcntl.fcntl(end, fcntl.F_DUPFD, number))
+                        stack.callback(os.close, fds[-1])
+                    for _ in range(n_others):
+                        fds.append(os.open("/dev/null", os.O_RDONLY))
+                        stack.callback(os.close, fds[-1])
+                    run = start("handles", "nothing", pass_fds=fds).finish()
+                self.assert_ok(run)
+                self.assertEqual(live(run, "connection"), {"[inherited]": 2})
 
     def test_sockets_that_came_unseen_are_untracked(self):
         self.check_sockets("untracked", {"[untracked]": 1, "keeps_socket": 1})
