@@ -10,39 +10,40 @@ static pthread_mutex_t plain = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t recursive = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 static pthread_rwlock_t rwlock = PTHREAD_RWLOCK_INITIALIZER;
 
-static bool mutex_behaves(void)
+static bool mutex_behaves(int tid)
 {
     bool is_right = mutex_word(&plain) == 0 && mutex_is_free(&plain) &&
                     !mutex_knows_owner(&plain) && real.pthread_mutex_lock(&plain) == 0;
     is_right = is_right && mutex_word(&plain) == 1 && !mutex_is_free(&plain) &&
-               mutex_is_owned_by(&plain, sys_gettid());
+               mutex_is_owned_by(&plain, tid);
     return is_right && real.pthread_mutex_unlock(&plain) == 0 && mutex_word(&plain) == 0;
 }
 
-static bool recursive_behaves(void)
+static bool recursive_behaves(int tid)
 {
     bool is_right = mutex_knows_owner(&recursive) && real.pthread_mutex_lock(&recursive) == 0 &&
                     !mutex_is_nested(&recursive) && real.pthread_mutex_lock(&recursive) == 0;
-    is_right =
-        is_right && mutex_is_nested(&recursive) && mutex_is_owned_by(&recursive, sys_gettid());
+    is_right = is_right && mutex_is_nested(&recursive) && mutex_is_owned_by(&recursive, tid);
     return is_right && real.pthread_mutex_unlock(&recursive) == 0 &&
            real.pthread_mutex_unlock(&recursive) == 0 && mutex_is_free(&recursive);
 }
 
-static bool rwlock_behaves(void)
+static bool rwlock_behaves(int tid)
 {
     bool is_right = rwlock_is_free(&rwlock) && real.pthread_rwlock_rdlock(&rwlock) == 0 &&
                     !rwlock_has_writer(&rwlock) && !rwlock_is_free(&rwlock) &&
                     rwlock_is_released_by(&rwlock, 0) &&
                     real.pthread_rwlock_unlock(&rwlock) == 0;
     is_right = is_right && real.pthread_rwlock_wrlock(&rwlock) == 0 &&
-               rwlock_has_writer(&rwlock) && rwlock_is_released_by(&rwlock, sys_gettid());
+               rwlock_has_writer(&rwlock) && rwlock_is_released_by(&rwlock, tid);
     return is_right && real.pthread_rwlock_unlock(&rwlock) == 0 && rwlock_is_free(&rwlock);
 }
 
 const char *lockwords_check(void)
 {
-    if (!mutex_behaves() || !recursive_behaves())
+    const int tid = sys_gettid();
+
+    if (!mutex_behaves(tid) || !recursive_behaves(tid))
         return "pthread_mutex_t";
-    return rwlock_behaves() ? NULL : "pthread_rwlock_t";
+    return rwlock_behaves(tid) ? NULL : "pthread_rwlock_t";
 }

@@ -17,6 +17,14 @@ static struct process *self = &before_init;
 
 _Atomic bool process_lends_memory;
 
+static void begin(uint64_t wall_ns, uint64_t mono_ns)
+{
+    store_relaxed(&self->n_snapshots, 0);
+    store_relaxed(&self->start_ns, wall_ns);
+    store_relaxed(&self->start_mono_ns, mono_ns);
+    store_relaxed(&self->pid, sys_getpid());
+}
+
 int process_init(void)
 {
     void *page = sys_mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE,
@@ -30,17 +38,14 @@ int process_init(void)
         return err;
     }
     self = page;
+    begin(sys_clock_ns(CLOCK_REALTIME), sys_clock_ns(CLOCK_MONOTONIC));
     return 0;
 }
 
 struct process *process_self(void)
 {
-    if (load_relaxed(&self->pid) == 0 || (self == &before_init && process_is_borrowed())) {
-        store_relaxed(&self->n_snapshots, 0);
-        store_relaxed(&self->start_ns, clock_wall_ns());
-        store_relaxed(&self->start_mono_ns, clock_mono_ns());
-        store_relaxed(&self->pid, sys_getpid());
-    }
+    if (load_relaxed(&self->pid) == 0 || (self == &before_init && process_is_borrowed()))
+        begin(clock_wall_ns(), clock_mono_ns());
     return self;
 }
 

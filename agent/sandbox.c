@@ -35,8 +35,7 @@ enum part {
     LINKS = 1 << 6,  /* dump.h; being refused is enough */
 };
 
-/* Every system call of ours (test_gates.py compares), and two that are made for us: clock_gettime where the vdso
- * cannot, rt_sigreturn after a handler. */
+/* Every system call of ours (test_gates.py compares), and one that is made for us: rt_sigreturn after a handler. */
 static const struct call {
     const char *name;
     int number;
