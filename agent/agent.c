@@ -255,7 +255,7 @@ static void start_profiles(void)
         log_warn("contention: %s: not glibc's; no mutex and block profiles", odd);
     if (!odd) /* they may be switched on later */
         contention_init(0, 0, 0);
-    heap_init(wanted & CONFIG_HEAP ? config.heap_rate_bytes : 0);
+    heap_init(wanted & CONFIG_HEAP ? config.heap_rate_bytes : 0, real_early_was_used());
     store_relaxed(&on, wanted & CONFIG_HEAP);
     set_profiles(wanted);
 }

@@ -512,10 +512,12 @@ uint64_t heap_set_rate(uint64_t rate_bytes)
     return previous;
 }
 
-void heap_init(uint64_t rate_bytes)
+void heap_init(uint64_t rate_bytes, bool early_was_used)
 {
     /* Frees of the early pool must come to us, not to the real free. */
-    for (size_t at = 0; at < EARLY_POOL_BYTES; at += (size_t)1 << HEAP_PAGE_BITS)
+    const size_t bytes = early_was_used ? EARLY_POOL_BYTES : 0;
+
+    for (size_t at = 0; at < bytes; at += (size_t)1 << HEAP_PAGE_BITS)
         store_relaxed(page_of((uintptr_t)early_pool + at), STICKY);
     if (rate_bytes == 1)
         close_filter();

@@ -102,8 +102,8 @@ void heap_on_free_taken(struct heap_taken taken);
 
 /* ---- control ---- */
 
-/* Once, from the constructor: until then nothing is sampled. */
-void heap_init(uint64_t rate_bytes);
+/* Once, from the constructor: until then nothing is sampled.  Blocks of the early pool (real.h) come back to us, if it was used. */
+void heap_init(uint64_t rate_bytes, bool early_was_used);
 
 /* Mean bytes between samples; 1: every allocation, 0: off.  Returns the previous rate.  A thread
  * follows at its next sample, or after 1 MiB when sampling was off.  At most 63 different rates in the

@@ -153,6 +153,23 @@ static const ElfW(Sym) *
     }
 }
 
+static void *function_of(const struct behind_object *object, const ElfW(Sym) * symbol)
+{
+    return symbol && ELF64_ST_TYPE(symbol->st_info) == STT_FUNC
+               ? (void *)(object->bias + symbol->st_value)  // NOLINT
+               : NULL;
+}
+
+void *behind_find_function(const struct behind_object *object, const char *name)
+{
+    return function_of(object, find_in(object, name, gnu_hash(name)));
+}
+
+bool behind_begins_with_libc(const struct behind *behind)
+{
+    return behind->n > 0 && behind->libc == 0;
+}
+
 bool behind_find(const struct behind *behind, const char *name, void **ret)
 {
     const uint32_t hash = gnu_hash(name);
@@ -165,8 +182,7 @@ bool behind_find(const struct behind *behind, const char *name, void **ret)
     *ret = NULL;
     if (!symbol)
         return behind->is_all;
-    if (i != behind->libc || ELF64_ST_TYPE(symbol->st_info) != STT_FUNC)
-        return false;
-    *ret = (void *)(behind->objects[i].bias + symbol->st_value);  // NOLINT
-    return true;
+    if (i == behind->libc)
+        *ret = function_of(&behind->objects[i], symbol);
+    return *ret;
 }

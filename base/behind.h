@@ -43,4 +43,10 @@ void behind_init(struct behind *ret_behind, const void *here);
 /* True: dlsym() would answer *ret_function, which may be NULL.  False: it is to be asked. */
 bool behind_find(const struct behind *behind, const char *name, void **ret_function);
 
+/* Every name that libc has is libc's. */
+bool behind_begins_with_libc(const struct behind *behind);
+
+/* NULL: the object has no such function, or it is chosen when it is bound.  Signal-safe. */
+void *behind_find_function(const struct behind_object *object, const char *name);
+
 #endif

@@ -6,7 +6,7 @@ import shutil
 import unittest
 
 import harness
-from harness import preload, start
+from harness import bare, preload, start, victim
 
 
 class Fork(harness.PreloadTest):
@@ -197,6 +197,25 @@ class Threads(harness.PreloadTest):
         harness.compare_bare(self, ["unshare", "-r", "true"], modes=("default",))
         self.skip_unreadable()
         harness.compare_bare(self, ["setpriv", "--reuid=65534", "--clear-groups", "true"], modes=("default",))
+
+
+class FirstCalls(harness.PreloadTest):
+    """What is behind a wrapper may be looked up at its first call, wherever that is."""
+
+    def test_work_where_little_is_allowed(self):
+        between = f"{harness.LIBRARY}:{victim('libbump')}"
+        for where in ("handler", "vfork", "loading", "errno", "threads"):
+            expected = bare("first_calls", where)
+            self.assertEqual((expected.status, expected.text()), (0, f"{where}: 0\n"))
+            for how in ({}, {"CPROF": "off"}, {"CPROF_HEAP_RATE": 1}, {"env": {"LD_PRELOAD": between}}):
+                with self.subTest(where, **how):
+                    self.assert_same(expected, preload("first_calls", where, **how))
+
+    def test_what_was_allocated_while_the_agent_looked_is_given_back(self):
+        for how in ({}, {"CPROF": "off"}, {"CPROF_HEAP_RATE": 1}):
+            with self.subTest(**how):
+                run = preload(["/bin/true"], env={"LD_PRELOAD": f"{harness.LIBRARY}:{victim('libearly')}"}, **how)
+                self.assertEqual((run.status, run.text(), run.stderr), (0, "given back\n", b""))
 
 
 class Copies(harness.PreloadTest):

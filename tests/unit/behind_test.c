@@ -8,11 +8,8 @@
 static const char here[] = "an object of the program, behind which all others lie";
 
 static const char *const names[] = {
-#define REAL(name)     #name,
-#define REAL_OPT(name) REAL(name)
+#define REAL(name) #name,
 #include "base/real.def"
-#undef REAL
-#undef REAL_OPT
     /* old and new versions, one chosen when it is bound, data, of the loader, of nobody */
     "pthread_cond_wait", "memcpy", "environ", "__tls_get_addr", "cprof_has_no_such_function",
 };
@@ -74,6 +71,26 @@ TEST(the_version_of_today_is_meant)
         SKIP("a sanitizer's comes first");
     CHECK(behind_find(&behind, "pthread_cond_wait", &function));
     CHECK(function != old);
+}
+
+/* What is looked up at its first call is not asked of the loader. */
+TEST(libc_alone_has_all_that_may_be_late)
+{
+    static const char *const late[] = {
+#define REAL(name)
+#define REAL_LATE(name) #name,
+#include "base/real.def"
+    };
+    struct behind behind;
+
+    behind_init(&behind, here);
+    CHECK_AT_LEAST(COUNT_OF(late), 100, "late ones");
+    for (size_t i = 0; i < COUNT_OF(late); i++)
+        CHECK_HEX((uintptr_t)behind_find_function(&behind.objects[behind.libc], late[i]),
+                  (uintptr_t)of_libc(late[i]), late[i]);
+    CHECK(!behind_find_function(&behind.objects[behind.libc], "memcpy")); /* IFUNC */
+    CHECK(!behind_find_function(&behind.objects[behind.libc], "environ"));
+    CHECK(!behind_find_function(&behind.objects[behind.libc], "cprof_has_no_such_function"));
 }
 
 TEST(from_libc_on_nothing_is_known)

@@ -31,7 +31,7 @@ static void set_up(void)
     process_init();
     modules_init();
     profile_init();
-    heap_init(1);
+    heap_init(1, false);
 }
 
 NOINLINE static int a_leaf(int x)
