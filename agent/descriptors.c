@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/single_threaded.h>
 
 #include "agent/agent_thread.h"
 #include "agent/apart.h"
@@ -210,13 +211,14 @@ static int64_t n_open(void)
 bool descriptors_each_low(struct descriptors *ret, void (*visit)(int fd, void *arg), void *arg)
 {
     enum { LOW = 64 }; /* as many as the kernel has room for at first */
+    struct stat st;
 
     *ret = (struct descriptors){.directory = -1, .is_shared = true};
-    int64_t left = sys_gettid() == sys_getpid() ? n_open() : 0;
+    int64_t left = __libc_single_threaded && sys_gettid() == sys_getpid() ? n_open() : 0;
     if (left <= 0 || left > LOW)
         return false;
     for (int fd = 0; fd < LOW && left > 0; fd++)
-        if (descriptor_is_open(ret, fd)) {
+        if (descriptor_stat(ret, fd, &st) == 0) {
             visit(fd, arg);
             left--;
         }

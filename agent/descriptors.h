@@ -46,8 +46,9 @@ bool descriptors_each(const struct descriptors *descriptors, void (*visit)(int f
                       void *arg);
 
 /* The same without a list, at a fifth of its cost, for what every start does: the kernel says how many there are (since
- * Linux 6.2), and those of low numbers are asked one by one until all are found.  False: they are to be listed; some may
- * have been visited.  Fills `ret_descriptors`, for visit(); nothing is to be ended. */
+ * Linux 6.2), and those of low numbers are asked one by one until all are found.  In a program with threads one that comes
+ * meanwhile would be counted for another.  False: they are to be listed; some may have been visited.  Fills
+ * `ret_descriptors`, for visit(); nothing is to be ended. */
 bool descriptors_each_low(struct descriptors *ret_descriptors, void (*visit)(int fd, void *arg),
                           void *arg);
 

@@ -169,13 +169,10 @@ static inline ssize_t sys_getcwd(char *ret_path, size_t size)
 {
     return SYS_CALL(SYS_getcwd, ret_path, size);
 }
-/* What clock_gettime() tells without the vdso, whose pages a process that just began has not mapped in. */
-static inline uint64_t sys_clock_ns(clockid_t id)
+/* What clock_gettime() tells without the vdso. */
+static inline int sys_clock(clockid_t id, struct timespec *ret_now)
 {
-    struct timespec now = {0};
-
-    SYS_CALL(SYS_clock_gettime, id, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    return (int)SYS_CALL(SYS_clock_gettime, id, ret_now);
 }
 static inline int sys_getpid(void)
 {

@@ -204,7 +204,7 @@ class FirstCalls(harness.PreloadTest):
 
     def test_work_where_little_is_allowed(self):
         between = f"{harness.LIBRARY}:{victim('libbump')}"
-        for where in ("handler", "vfork", "loading", "errno", "threads"):
+        for where in ("handler", "vfork", "tls", "loading", "errno", "threads"):
             expected = bare("first_calls", where)
             self.assertEqual((expected.status, expected.text()), (0, f"{where}: 0\n"))
             for how in ({}, {"CPROF": "off"}, {"CPROF_HEAP_RATE": 1}, {"env": {"LD_PRELOAD": between}}):

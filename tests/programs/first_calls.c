@@ -1,12 +1,19 @@
 /* Functions are called for the first time where little is allowed; argv[1] says where.
  * needs: libfirst_calls
- * flags: -Wl,-rpath,$ORIGIN/ */
+ * flags: -Wl,-z,now -Wl,-rpath,$ORIGIN/ */
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/auxv.h>
+#include <sys/syscall.h>
 
 #include "victim.h"
 
-enum { PAGE = 4096 };
+enum { PAGE = 4096, HANDLER_BYTES = 2048 };
+
+#if !defined(AT_MINSIGSTKSZ)
+#define AT_MINSIGSTKSZ 51
+#endif
 
 static void on_signal(int number)
 {
@@ -17,12 +24,14 @@ static void on_signal(int number)
     errno = copy > STDERR_FILENO ? 0 : EBADF;
 }
 
-/* Right below the stack lies an inaccessible page: what overflows crashes. */
-static int in_a_handler_on_6_kib(void)
+/* Right below the stack lies an inaccessible page: what overflows crashes.  Its size beside what the kernel writes there. */
+static int in_a_handler_on_2_kib(void)
 {
+    const size_t least = getauxval(AT_MINSIGSTKSZ),
+                 size = (least ? least : 4096) + HANDLER_BYTES;
     char *memory =
-        mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    const stack_t alternative = {.ss_sp = memory + PAGE, .ss_size = PAGE + PAGE / 2};
+        mmap(NULL, PAGE + size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const stack_t alternative = {.ss_sp = memory + PAGE, .ss_size = size};
     const struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK};
 
     check(memory != MAP_FAILED && !mprotect(memory, PAGE, PROT_NONE), "a stack");
@@ -45,6 +54,33 @@ static int in_a_vfork_child(void)
     }
     check(waitpid(child, &status, 0) == child && WIFEXITED(status), "the child");
     return WEXITSTATUS(status) == 18 ? 0 : WEXITSTATUS(status);
+}
+
+/* Without TLS there is no errno either. */
+static int duplicates(void *result)
+{
+    *(volatile int *)result = dup(STDOUT_FILENO);
+#if defined(__aarch64__)
+    register long number __asm__("x8") = SYS_exit;
+    register long status __asm__("x0") = 5;
+    __asm__ volatile("svc 0" : : "r"(number), "r"(status));
+#else
+    __asm__ volatile("syscall" : : "a"(SYS_exit), "D"(5) : "rcx", "r11", "memory");
+#endif
+    return 0;
+}
+
+static int in_a_child_without_tls(void)
+{
+    static char stack[16 * PAGE] __attribute__((aligned(16)));
+    volatile int copy = -1;
+    const pid_t child =
+        clone(duplicates, stack + sizeof stack, CLONE_VM | CLONE_FILES | CLONE_SETTLS | SIGCHLD,
+              (void *)(uintptr_t)&copy, NULL, NULL, NULL);
+    int status;
+
+    check(child > 0 && waitpid(child, &status, 0) == child, "the child");
+    return WIFEXITED(status) && copy > STDERR_FILENO ? WEXITSTATUS(status) - 5 : 1;
 }
 
 /* Loading holds the loader's lock, and waits for another thread. */
@@ -92,7 +128,8 @@ int main(int argc, char **argv)
         const char *name;
         int (*call)(void);
     } ways[] = {
-        {"handler", in_a_handler_on_6_kib    },
+        {"handler", in_a_handler_on_2_kib    },
+        {"tls",     in_a_child_without_tls   },
         {"vfork",   in_a_vfork_child         },
         {"loading", while_a_library_is_loaded},
         {"errno",   with_errno               },

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/single_threaded.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -69,6 +70,8 @@ TEST_ALONE(low_ones_are_found_without_a_list)
     set_up();
     if (!kernel_counts())
         SKIP("the kernel does not say how many there are, before Linux 6.2");
+    if (!__libc_single_threaded)
+        SKIP("a sanitizer has a thread of its own");
     CHECK(finds_all());
     const int fd = fcntl(STDERR_FILENO, F_DUPFD, LOW - 1);
     CHECK_INT(fd, LOW - 1, "the last low one");
