@@ -20,6 +20,7 @@ static _Atomic size_t used;
 static _Atomic uint64_t n_refused;
 static _Atomic bool was_kernel; /* who refused last */
 static struct chunk *_Atomic current;
+static _Atomic uint32_t n_unmapped; /* what was done there comes before who maps it next */
 
 void arena_set_cap(size_t cap_bytes, size_t reserve_bytes)
 {
@@ -59,6 +60,7 @@ static void *map(size_t size, size_t limit)
         sub_relaxed(&used, size);
         return refuse(true);
     }
+    (void)load_acquire(&n_unmapped); /* pairs with arena_unmap */
     return at;
 }
 
@@ -77,6 +79,7 @@ void arena_unmap(void *at, size_t size)
     if (!at)
         return;
     size = round_up(size, PAGE_BYTES);
+    add_release(&n_unmapped, 1); /* pairs with map */
     sys_munmap(at, size);
     sub_relaxed(&used, size);
 }
