@@ -47,6 +47,7 @@ CANNOT = {
     "test_contention.EveryWay.test_to_wait_is_charged_to_its_function_with_its_label": TIME,
     "test_contention.Sampled.test_rate_1ns_is_the_sum_itself": TIME,
     "test_contention.InProgress.test_in_a_handler_during_a_wait_are_both_seen": COPY,
+    "test_contention.InProgress.test_in_a_handler_whose_stack_lies_above_the_wait_are_both_seen": COPY,
     "test_contention.InProgress.test_of_a_condition_and_a_semaphore": COPY,
     "test_contention.InProgress.test_of_a_deadlock_shows_both_threads_at_any_rate": COPY,
     "test_contention.InProgress.test_that_a_siglongjmp_left_are_not_shown_with_the_next": COPY,

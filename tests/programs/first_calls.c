@@ -43,13 +43,14 @@ static int in_a_handler_on_2_kib(void)
 /* The child runs in our memory. */
 static int in_a_vfork_child(void)
 {
+    char *const no_environment[] = {NULL};
     const pid_t child = vfork();
     int status;
 
     if (child == 0) {
         const int copy = dup(STDOUT_FILENO);
-        execl("/bin/sh", "sh", "-c", "exit $(($1 + $8 + $9))", "sh", "1", "2", "3", "4", "5",
-              "6", "7", copy < 0 ? "x" : "8", "9", NULL);
+        execle("/bin/sh", "sh", "-c", "exit $(($1 + $8 + $9))", "sh", "1", "2", "3", "4", "5",
+               "6", "7", copy < 0 ? "x" : "8", "9", NULL, no_environment);
         _exit(99);
     }
     check(waitpid(child, &status, 0) == child && WIFEXITED(status), "the child");
