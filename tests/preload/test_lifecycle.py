@@ -203,8 +203,14 @@ class FirstCalls(harness.PreloadTest):
     """What is behind a wrapper may be looked up at its first call, wherever that is."""
 
     def test_work_where_little_is_allowed(self):
+        self.check("handler", "vfork", "loading", "errno", "threads")
+
+    def test_work_in_a_child_without_tls(self):
+        self.check("tls")
+
+    def check(self, *places):
         between = f"{harness.LIBRARY}:{victim('libbump')}"
-        for where in ("handler", "vfork", "tls", "loading", "errno", "threads"):
+        for where in places:
             expected = bare("first_calls", where)
             self.assertEqual((expected.status, expected.text()), (0, f"{where}: 0\n"))
             for how in ({}, {"CPROF": "off"}, {"CPROF_HEAP_RATE": 1}, {"env": {"LD_PRELOAD": between}}):
