@@ -71,6 +71,7 @@ CANNOT = {
     "test_lifecycle.Exec.test_a_child_that_execs_has_a_file_of_its_own": EXEC,
     "test_lifecycle.Exec.test_a_failed_spawn_and_system_are_as_bare": EXEC,
     "test_lifecycle.Exec.test_an_exec_starts_anew_under_the_same_pid": EXEC,
+    "test_lifecycle.Exec.test_under_a_filter_that_refuses_the_clock_knows_the_time": EXEC,
     "test_lifecycle.FirstCalls.test_work_in_a_child_without_tls": BARE,
     "test_lifecycle.Fork.test_200_children_of_a_multithreaded_parent_start_threads_and_none_hangs":
         "qemu-user aborts in some of the children",

@@ -59,6 +59,14 @@ class Exec(harness.PreloadTest):
         self.assertEqual(run.profile("heap").with_function("parent_allocates"), [])
         self.assertEqual(run.profile("heap").count("execed_allocates", "inuse_space"), 4000)
 
+    def test_under_a_filter_that_refuses_the_clock_knows_the_time(self):
+        run = self.assert_ok(preload("refused_clock", CPROF_HEAP_RATE=1))
+        heap = run.profile("heap")
+        self.assertEqual((run.text(), heap.count("allocates")), ("done\n", 1))
+        started, up = map(int, re.search(r"start: (\d+) \(unix time\), up (\d+) s", "\n".join(heap.comments)).groups())
+        self.assertLess(up, 600)
+        self.assertLess(abs(heap.time_nanos / 1e9 - started), 600)
+
     def test_a_vfork_child_that_exits_writes_nothing_and_changes_nothing(self):
         run, wrote, children = self.children("vfork_exit")
         self.assertEqual(wrote, {run.pid})
